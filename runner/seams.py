@@ -1,0 +1,339 @@
+"""The narrow places where one kind of thing meets many of its kind.
+
+Owns the protocols (Provider, Operation, Wire, Source, and the lane seam) and the small values that cross them. No behaviour:
+a seam exists only where there are several implementations, and each has one contract suite in ``tests/contract``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+
+from runner.errors import MaybeSent, ProviderError
+from runner.events import Event
+from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, Product, State, Submission
+
+# --------------------------------------------------------------------------------------------------- requests
+
+
+@dataclass(frozen=True, slots=True)
+class FileBase64:
+    """Stands inside ``Request.json`` where the bare base64 text of a local file must go (no ``data:`` prefix)."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, as an adapter wants it made.
+
+    ``path`` begins with ``/`` (below the provider's base URL) or is a whole URL. ``paid`` marks the one request that
+    may cost money: the intent is on disk before it leaves. ``signed`` adds the account's credentials.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: object = None
+    """A JSON document that may hold ``FileBase64``; None sends no body."""
+    file: Path | None = None
+    """Send this file's bytes as the body."""
+    paid: bool = False
+    signed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The whole answer. Header names are lower-case; ``body`` is at most the wire's size limit."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> JSON:
+        """The body as JSON. Raises ``MaybeSent`` when it is not JSON: the request was made, the answer says nothing."""
+        try:
+            document: JSON = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            start = self.body[:80].decode("utf-8", "replace")
+            raise MaybeSent(f"the answer (HTTP {self.status}) is not JSON: {start!r}") from error
+        return document
+
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Request, Response, T]
+"""An adapter yields requests, is sent responses, and returns a value: pure, tested by hand-feeding it replies.
+
+When a request got no answer, the driver throws the ``WireError`` into the flow; adapters normally let it pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """Headers that prove who we are, valid until ``expires_at`` (Unix seconds; None: for ever)."""
+
+    headers: Mapping[str, str]
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A finished download: what came, where it lies, and its digest (SHA-256, hex)."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    content_type: str
+    declared_length: int | None
+
+
+class Wire(Protocol):
+    """Makes requests. Knows how far each one got; never repeats one by itself."""
+
+    async def send(self, request: Request, *, base_url: str, headers: Mapping[str, str]) -> Response:
+        """Make one request. Raises ``NotSent`` or ``MaybeSent``; any HTTP status is a normal answer."""
+        ...
+
+    async def fetch(self, url: str, into: Path, *, max_bytes: int) -> Fetched:
+        """Stream ``url`` into the new file ``into``. Raises ``DownloadFailed``."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------- operations
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRule:
+    """Metadata of a media parameter (``Annotated[str, MediaRule(...)]``): what a provider documents about that file.
+
+    The value is a local path or a URL. ``sends`` says what the API takes for a local file: ``base64``, ``upload``, or
+    ``url`` (a public URL only, so that a local file must be published first). Sizes in bytes and pixels, times in seconds; None: not documented.
+    """
+
+    kind: MediaKind
+    sends: str
+    accepts_url: bool = True
+    formats: tuple[str, ...] = ()
+    """Formats as ``MediaInfo.format`` names them; empty: not documented."""
+    max_bytes: int | None = None
+    min_side: int | None = None
+    min_ratio: float | None = None
+    """Least width / height."""
+    max_ratio: float | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    max_url_chars: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Metadata of a parameter that takes ``needs.X.remote_id`` of given operations rather than a value a person writes.
+
+    ``once`` when one remote record may be used by one job only (Creatify: one record makes one video).
+    """
+
+    operations: tuple[str, ...]
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One file that an operation makes. ``count_parameter`` names the parameter that says how many there are
+    (further ones are called ``video_2``, ``video_3`` ...)."""
+
+    name: str
+    kind: MediaKind
+    count_parameter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the request asked of a result, for verification after download. None: not asked."""
+
+    aspect: float | None = None
+    """Width / height."""
+    seconds: float | None = None
+    """Play time; None when the result's length is free or follows an input."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One row of a provider's error table: which answer, and what it means for the runner."""
+
+    code: str
+    """The provider's code as text; for providers without codes ``HTTP 400``."""
+    meaning: str
+    error_class: ErrorClass
+    cause: str
+    """``bad_input``, ``content_policy``, ``not_found``, ``auth``, ``credit``, ``account``, ``permission``, ``rate_limit``,
+    ``concurrency``, ``server``."""
+    action: str
+    """What the runner does, in plain words."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFacts:
+    """What is known of an operation, for checks, estimates and documentation."""
+
+    name: str
+    """``kling/avatar``."""
+    title: str
+    parameters: type[BaseModel]
+    outputs: tuple[OutputSpec, ...]
+    values: tuple[str, ...] = ()
+    """Names of results that are not files."""
+    source: str = ""
+    """The document that the parameters come from."""
+    result_lifetime: float | None = None
+    """Seconds until the provider deletes results; None: not documented."""
+    typical_seconds: float = 60.0
+    """Our guess of a job's processing time, until durations have been seen."""
+    bulk: int = 1
+    """How many remote ids one observe call can settle."""
+    reconcile: str = ""
+    """How a lost submission is found again, in a sentence; empty: not at all."""
+    poll_within_seconds: float = 5.0
+    """Least spacing of two polls of the same task."""
+
+
+class Operation(Protocol):
+    """One thing a provider can do. All methods are pure; flows yield requests."""
+
+    facts: OperationFacts
+
+    def price(self, params: Mapping[str, JSON], seconds: float | None) -> float | None:
+        """Estimated credits, rounded up to the provider's billing tiers; ``seconds`` is the length of the audio input
+        when there is one. None when the price is not known."""
+        ...
+
+    def slots(self, params: Mapping[str, JSON]) -> int:
+        """How many of the account's slots one job takes."""
+        ...
+
+    def expected(self, params: Mapping[str, JSON], seconds: float | None) -> Expected:
+        """What the result must look like; ``seconds`` as in ``price``."""
+        ...
+
+    def submit(self, submission: Submission) -> Flow[Accepted]:
+        """Free preparations (uploads), then the one paid request. Raises ``ProviderError``."""
+        ...
+
+    def observe(self, remote_ids: Sequence[str]) -> Flow[Mapping[str, Observation]]:
+        """Ask for many tasks at once (at most ``facts.bulk``). Every id is in the answer, as ``MISSING`` where unknown."""
+        ...
+
+    def find(self, submission: Submission) -> Flow[Accepted | None]:
+        """Did this submission arrive? None: certainly not. Raises ``Uncertain`` when the provider cannot tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """What is known of a provider as a whole."""
+
+    name: str
+    title: str
+    base_url: str
+    credit_name: str
+    """What one credit is called there: ``unit``, ``credit``."""
+    codes: tuple[CodeRow, ...]
+    default_concurrency: int
+    default_rate: float
+    """Submits per second."""
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """One provider's adapter, bound to one account's credentials."""
+
+    facts: ProviderFacts
+    operations: Mapping[str, Operation]
+    """By the part after the slash: ``avatar``."""
+
+    def authorise(self, now: float) -> Flow[Authorisation]:
+        """Credentials for the next requests; may ask for a token first. Raises ``Halted``."""
+        ...
+
+    def renewable(self, error: ProviderError) -> bool:
+        """Whether new credentials (one ``authorise``) may cure this answer: an expired token, a clock that is off."""
+        ...
+
+    def balance(self) -> Flow[float | None]:
+        """The account's remaining credits; None when the API does not tell."""
+        ...
+
+
+# ----------------------------------------------------------------------------------------------------- sources
+
+
+class Source(Protocol):
+    """Reads one kind of catalogue file."""
+
+    def rows(self) -> Iterator[tuple[int, Mapping[str, JSON]]]:
+        """(row number from 1, fields), lazily. Raises ``CatalogueError``."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------- the lane seam
+
+
+class Tenure(Protocol):
+    """The right to drive one lane, until it is lost."""
+
+    lane: str
+    epoch: int
+
+    def lost(self) -> bool:
+        """True when somebody else drives the lane now."""
+        ...
+
+
+@dataclass(slots=True)
+class JobState:
+    """What the ledger knows of one job right now. Mutable only inside ``ledger``; others read."""
+
+    key: str
+    target: str
+    lane: str
+    operation: str
+    state: State
+    fingerprint: str
+    life: int = 1
+    """Counts how often the job was planned anew with other inputs."""
+    attempt: int = 0
+    submission_key: str = ""
+    remote_id: str = ""
+    submitted_at: float = 0.0
+    error_class: str = ""
+    error_cause: str = ""
+
+
+class LaneLedger(Protocol):
+    """The ledger as one lane's driver sees it."""
+
+    async def take(self, lane: str) -> Tenure:
+        """Become the driver; older tenures can write nothing from here on."""
+        ...
+
+    def open_jobs(self, lane: str) -> Iterable[JobState]:
+        """Jobs that are ready, submitting, uncertain, running, cancelling or collecting."""
+        ...
+
+    async def append(self, tenure: Tenure, events: Sequence[Event]) -> None:
+        """All or nothing, durable on return. Raises ``LaneLost`` on a stale epoch, ``IllegalTransition``."""
+        ...
+
+    async def deliver(self, lane: str, events: Sequence[Event]) -> None:
+        """Facts from elsewhere: dependencies met, callbacks, approvals, cancels."""
+        ...
+
+
+Stop: TypeAlias = Callable[[], bool]
+"""True once nothing new may be submitted."""
