@@ -19,7 +19,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     at: float
 
 
-class Planned(Event, tag="Planned"):
+class Planned(Event, frozen=True, tag="Planned"):
     """The job was opened, or opened anew because its inputs changed: the birth of a life."""
 
     target: str
@@ -40,38 +40,38 @@ class Planned(Event, tag="Planned"):
     """Estimate."""
 
 
-class DependenciesMet(Event, tag="DependenciesMet"):
+class DependenciesMet(Event, frozen=True, tag="DependenciesMet"):
     """Everything it needs has succeeded (or it needs nothing)."""
 
 
-class GateClosed(Event, tag="GateClosed"):
+class GateClosed(Event, frozen=True, tag="GateClosed"):
     """An upstream result waits for a person."""
 
 
-class GateOpened(Event, tag="GateOpened"):
+class GateOpened(Event, frozen=True, tag="GateOpened"):
     """A person said yes."""
 
     by: str = ""
 
 
-class GateRefused(Event, tag="GateRefused"):
+class GateRefused(Event, frozen=True, tag="GateRefused"):
     """A person said no."""
 
     by: str = ""
     note: str = ""
 
 
-class DependencyFailed(Event, tag="DependencyFailed"):
+class DependencyFailed(Event, frozen=True, tag="DependencyFailed"):
     """An upstream job failed, was skipped or cancelled; ``upstream`` is its key."""
 
     upstream: str = ""
 
 
-class Unchanged(Event, tag="Unchanged"):
+class Unchanged(Event, frozen=True, tag="Unchanged"):
     """There was nothing to do."""
 
 
-class SubmitStarted(Event, tag="SubmitStarted"):
+class SubmitStarted(Event, frozen=True, tag="SubmitStarted"):
     """The intent: this paid request is about to leave. The attempt is frozen here."""
 
     attempt: int
@@ -84,7 +84,7 @@ class SubmitStarted(Event, tag="SubmitStarted"):
     account: str = ""
 
 
-class Accepted(Event, tag="Accepted"):
+class Accepted(Event, frozen=True, tag="Accepted"):
     """The provider took it."""
 
     remote_id: str
@@ -93,7 +93,7 @@ class Accepted(Event, tag="Accepted"):
     """``reply``, ``reconcile``, ``callback`` or ``person``."""
 
 
-class SubmitDeferred(Event, tag="SubmitDeferred"):
+class SubmitDeferred(Event, frozen=True, tag="SubmitDeferred"):
     """The provider certainly did not take it, and may later."""
 
     code: str = ""
@@ -101,7 +101,7 @@ class SubmitDeferred(Event, tag="SubmitDeferred"):
     cause: str = ""
 
 
-class SubmitRefused(Event, tag="SubmitRefused"):
+class SubmitRefused(Event, frozen=True, tag="SubmitRefused"):
     """The provider refused it for good."""
 
     code: str = ""
@@ -110,31 +110,31 @@ class SubmitRefused(Event, tag="SubmitRefused"):
     hint: str = ""
 
 
-class SubmitUncertain(Event, tag="SubmitUncertain"):
+class SubmitUncertain(Event, frozen=True, tag="SubmitUncertain"):
     """Nobody knows whether the provider took it."""
 
     message: str = ""
 
 
-class NotFoundRemotely(Event, tag="NotFoundRemotely"):
+class NotFoundRemotely(Event, frozen=True, tag="NotFoundRemotely"):
     """The provider was asked and does not have it."""
 
 
-class GivenUp(Event, tag="GivenUp"):
+class GivenUp(Event, frozen=True, tag="GivenUp"):
     """A person stopped looking for it."""
 
     by: str = ""
     note: str = ""
 
 
-class Observed(Event, tag="Observed"):
+class Observed(Event, frozen=True, tag="Observed"):
     """The provider's word changed while it is still at work."""
 
     phase: str
     word: str = ""
 
 
-class RemoteSucceeded(Event, tag="RemoteSucceeded"):
+class RemoteSucceeded(Event, frozen=True, tag="RemoteSucceeded"):
     """The provider is done; the results wait to be collected."""
 
     credits: float | None = None
@@ -142,7 +142,7 @@ class RemoteSucceeded(Event, tag="RemoteSucceeded"):
     values: dict[str, str] = {}
 
 
-class RemoteFailed(Event, tag="RemoteFailed"):
+class RemoteFailed(Event, frozen=True, tag="RemoteFailed"):
     """The provider gave up on it."""
 
     message: str = ""
@@ -150,35 +150,35 @@ class RemoteFailed(Event, tag="RemoteFailed"):
     credits: float | None = None
 
 
-class DeadlinePassed(Event, tag="DeadlinePassed"):
+class DeadlinePassed(Event, frozen=True, tag="DeadlinePassed"):
     """It took longer than allowed and the provider does not have it any more."""
 
     seconds: float = 0.0
 
 
-class RemoteLost(Event, tag="RemoteLost"):
+class RemoteLost(Event, frozen=True, tag="RemoteLost"):
     """The provider does not know a remote id that it gave us."""
 
     message: str = ""
 
 
-class CancelRequested(Event, tag="CancelRequested"):
+class CancelRequested(Event, frozen=True, tag="CancelRequested"):
     """A person wants it stopped."""
 
     by: str = ""
 
 
-class RemoteCancelled(Event, tag="RemoteCancelled"):
+class RemoteCancelled(Event, frozen=True, tag="RemoteCancelled"):
     """The provider stopped it."""
 
 
-class Cancelled(Event, tag="Cancelled"):
+class Cancelled(Event, frozen=True, tag="Cancelled"):
     """It was cancelled before anything was submitted."""
 
     by: str = ""
 
 
-class ArtifactStored(Event, tag="ArtifactStored"):
+class ArtifactStored(Event, frozen=True, tag="ArtifactStored"):
     """One result file is in place, verified."""
 
     name: str
@@ -193,13 +193,13 @@ class ArtifactStored(Event, tag="ArtifactStored"):
     codec: str | None = None
 
 
-class CollectDeferred(Event, tag="CollectDeferred"):
+class CollectDeferred(Event, frozen=True, tag="CollectDeferred"):
     """A download did not work; a fresh link will be asked for."""
 
     message: str = ""
 
 
-class ArtifactRejected(Event, tag="ArtifactRejected"):
+class ArtifactRejected(Event, frozen=True, tag="ArtifactRejected"):
     """A result is not what was ordered."""
 
     message: str = ""
@@ -207,17 +207,17 @@ class ArtifactRejected(Event, tag="ArtifactRejected"):
     got: str = ""
 
 
-class AllStored(Event, tag="AllStored"):
+class AllStored(Event, frozen=True, tag="AllStored"):
     """All results are in place: the last event of a good job."""
 
 
-class RetryScheduled(Event, tag="RetryScheduled"):
+class RetryScheduled(Event, frozen=True, tag="RetryScheduled"):
     """A failed job gets another attempt."""
 
     why: str = ""
 
 
-class RunStarted(Event, tag="RunStarted"):
+class RunStarted(Event, frozen=True, tag="RunStarted"):
     """A run began (``job`` is empty)."""
 
     run: str
@@ -226,7 +226,7 @@ class RunStarted(Event, tag="RunStarted"):
     command: str = ""
 
 
-class RunEnded(Event, tag="RunEnded"):
+class RunEnded(Event, frozen=True, tag="RunEnded"):
     """A run ended in good order (``job`` is empty)."""
 
     run: str
@@ -234,7 +234,7 @@ class RunEnded(Event, tag="RunEnded"):
     halted: dict[str, str] = {}
 
 
-class LaneHalted(Event, tag="LaneHalted"):
+class LaneHalted(Event, frozen=True, tag="LaneHalted"):
     """A provider stopped an account (``job`` is empty)."""
 
     lane: str

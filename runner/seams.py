@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from runner.errors import MaybeSent, ProviderError
 from runner.events import Event
-from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, Product, State, Submission
+from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, State, Submission
 
 # --------------------------------------------------------------------------------------------------- requests
 
@@ -144,7 +144,8 @@ class Upstream:
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One file that an operation makes. ``count_parameter`` names the parameter that says how many there are
-    (further ones are called ``video_2``, ``video_3`` ...)."""
+    (further ones are called ``video_2``, ``video_3`` ...).
+    """
 
     name: str
     kind: MediaKind
@@ -209,7 +210,8 @@ class Operation(Protocol):
 
     def price(self, params: Mapping[str, JSON], seconds: float | None) -> float | None:
         """Estimated credits, rounded up to the provider's billing tiers; ``seconds`` is the length of the audio input
-        when there is one. None when the price is not known."""
+        when there is one. None when the price is not known.
+        """
         ...
 
     def slots(self, params: Mapping[str, JSON]) -> int:
