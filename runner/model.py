@@ -196,6 +196,8 @@ class JobRow:
     values: Mapping[str, str] = field(default_factory=dict)
     credits_estimated: float | None = None
     credits_actual: float | None = None
+    credits_before: float = 0.0
+    """What earlier lives and attempts of the same job cost."""
     error_class: str = ""
     error_cause: str = ""
     error_message: str = ""

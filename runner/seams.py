@@ -299,22 +299,42 @@ class Tenure(Protocol):
 
 @dataclass(slots=True)
 class JobState:
-    """What the ledger knows of one job right now. Mutable only inside ``ledger``; others read."""
+    """What the ledger knows of one job right now. Changed by the ledger alone; everybody else reads."""
 
     key: str
-    target: str
-    lane: str
-    operation: str
-    state: State
-    fingerprint: str
-    life: int = 1
-    """Counts how often the job was planned anew with other inputs."""
-    attempt: int = 0
+    target: str = ""
+    lane: str = ""
+    operation: str = ""
+    state: State = State.PENDING
+    fingerprint: str = ""
+    life: int = 0
+    """Counts how often the job was planned anew."""
+    attempt: int = 1
+    """Which paid submission of this life is due or under way, from 1."""
     submission_key: str = ""
     remote_id: str = ""
     submitted_at: float = 0.0
+    """Unix seconds of the last ``SubmitStarted``."""
+    credits: float = 0.0
+    """What this life costs: the estimate until the provider names the price."""
+    priced: bool = False
+    """Whether ``credits`` is the provider's own figure."""
+    committed: bool = False
+    """Whether ``credits`` counts against the budget: it was, or may have been, spent."""
     error_class: str = ""
     error_cause: str = ""
+    last: int = -1
+    """Index of the job's newest line, where its story begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a finished job hands to the jobs that need it."""
+
+    remote_id: str
+    submission_key: str
+    artifacts: Mapping[str, StoredArtifact]
+    values: Mapping[str, str]
 
 
 class LaneLedger(Protocol):
@@ -330,6 +350,10 @@ class LaneLedger(Protocol):
 
     async def append(self, tenure: Tenure, events: Sequence[Event]) -> None:
         """All or nothing, durable on return. Raises ``LaneLost`` on a stale epoch, ``IllegalTransition``."""
+        ...
+
+    def note(self, tenure: Tenure, events: Sequence[Event]) -> None:
+        """The same without waiting for the disk: only for facts that can be learnt again."""
         ...
 
     async def deliver(self, lane: str, events: Sequence[Event]) -> None:

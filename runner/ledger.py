@@ -1,0 +1,364 @@
+"""The ledger: every job's state, as the journal tells it.
+
+Owns the one way in which a state changes: an event is checked against ``lifecycle.TABLE``, written to the journal, then applied
+here. Holds a small record per job; a job's whole story is read back from the file by offset, so memory does not grow with prompts.
+
+The single writer opens it with ``Ledger.open``; readers (plan, status, report) use ``Ledger.read``, which takes no lock.
+Never decides anything: it neither schedules nor retries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from runner import events as ev
+from runner.errors import IllegalTransition, LaneLost, LedgerCorrupt, LedgerError
+from runner.events import AnyEvent, Event, name_of
+from runner.journal import Header, Journal, Sync, read_header, read_lines, unframe
+from runner.lifecycle import CAMPAIGN_EVENTS, OPEN, advance
+from runner.model import JobRow, RunInfo, State, StoredArtifact
+from runner.seams import JobResult, JobState, Tenure
+from runner.story import row_of, stored_artifact
+
+NOTHING = 0xFFFFFFFF
+_decode = msgspec.json.Decoder(AnyEvent).decode
+_encode = msgspec.json.Encoder().encode
+
+Listener = Callable[[Event, JobState | None], None]
+"""Told of every event after it was applied; the job is None for facts about a run or a lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTenure:
+    """The right to drive a lane within this process; lost as soon as the lane is taken again."""
+
+    lane: str
+    epoch: int
+    epochs: dict[str, int]
+
+    def lost(self) -> bool:
+        """True when the lane was taken again."""
+        return self.epochs[self.lane] != self.epoch
+
+
+class Ledger:
+    """See the module. ``jobs`` maps job keys to their records, in the order in which they were first planned."""
+
+    def __init__(self, path: Path, header: Header, journal: Journal | None) -> None:
+        self.path = path
+        self.header = header
+        self.jobs: dict[str, JobState] = {}
+        self.committed: dict[str, float] = defaultdict(float)
+        """Lane -> credits that were or may have been spent, over all runs."""
+        self.listeners: list[Listener] = []
+        self.runs = 0
+        self.run_started: ev.RunStarted | None = None
+        self.run_ended: ev.RunEnded | None = None
+        self.halted: dict[str, ev.LaneHalted] = {}
+        self._journal = journal
+        self._reader = None if journal else path.open("rb")
+        self._offsets = array("Q")
+        self._previous = array("L")
+        self._epochs: dict[str, int] = defaultdict(int)
+        self._load()
+
+    # ------------------------------------------------------------------------------------------------ opening
+
+    @classmethod
+    def open(
+        cls, path: Path, *, campaign: str, rehearsal: bool, now: float, threaded: bool = True, sync: Sync | None = None
+    ) -> Ledger:
+        """Lock, create or open for writing. Raises ``LedgerLocked``, ``LedgerCorrupt``, ``LedgerError``."""
+        options = {"sync": sync} if sync else {}
+        journal = Journal.open(path, campaign=campaign, rehearsal=rehearsal, now=now, threaded=threaded, **options)
+        try:
+            return cls(path, journal.header, journal)
+        except BaseException:
+            journal.close()
+            raise
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger | None:
+        """Open for reading; None when there is no ledger yet. Raises ``LedgerCorrupt``, ``LedgerError``."""
+        header = read_header(path)
+        return cls(path, header, None) if header else None
+
+    def _load(self) -> None:
+        for line in read_lines(self.path):
+            if line.number == 1:
+                continue
+            try:
+                event = _decode(line.payload)
+                self._apply(event, line.offset)
+            except (msgspec.DecodeError, IllegalTransition) as error:
+                raise LedgerCorrupt(
+                    f"{self.path}: line {line.number} cannot be understood: {error}",
+                    file=str(self.path),
+                    line=line.number,
+                    hint="was it written by a newer Callsheet, or edited by hand? Restore it from a backup",
+                ) from error
+
+    def close(self) -> None:
+        """Fsync, close, unlock."""
+        if self._journal:
+            self._journal.close()
+        if self._reader:
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    async def take(self, lane: str) -> Tenure:
+        """Become the lane's driver; a tenure taken earlier can write nothing from here on."""
+        self._epochs[lane] += 1
+        return LocalTenure(lane, self._epochs[lane], self._epochs)
+
+    async def append(self, tenure: Tenure, events: Sequence[Event]) -> None:
+        """All or nothing, durable on return. Raises ``LaneLost``, ``IllegalTransition``, ``LedgerError``."""
+        self.note(tenure, events)
+        await self._writer().durable()
+
+    def note(self, tenure: Tenure, events: Sequence[Event]) -> None:
+        """The same without waiting for the disk: only for facts that can be learnt again."""
+        if tenure.lost():
+            raise LaneLost(f"the lane {tenure.lane} is driven by somebody else now", hint="this driver must stop")
+        self._write(events)
+
+    async def deliver(self, lane: str, events: Sequence[Event]) -> None:
+        """Facts from elsewhere about jobs of ``lane``: dependencies met, approvals, cancels."""
+        del lane  # one process drives every lane here; a distributed ledger routes by it
+        self._write(events)
+        await self._writer().durable()
+
+    async def record(self, event: Event) -> None:
+        """A fact about the run or a lane, durable on return."""
+        self._write([event])
+        await self._writer().durable()
+
+    def plan(self, events: Sequence[Event]) -> None:
+        """Open jobs (``Planned`` and what follows at once); safe to lose, because planning again gives the same."""
+        self._write(events)
+
+    def _writer(self) -> Journal:
+        if self._journal is None:
+            raise LedgerError(f"{self.path} was opened for reading only")
+        return self._journal
+
+    def _write(self, events: Sequence[Event]) -> None:
+        self._check(events)
+        offsets = self._writer().append([_encode(event) for event in events])
+        for event, offset in zip(events, offsets, strict=True):
+            job = self._apply(event, offset)
+            for listener in self.listeners:
+                listener(event, job)
+
+    def _check(self, events: Sequence[Event]) -> None:
+        states: dict[str, State | None] = {}
+        for event in events:
+            if name_of(event) in CAMPAIGN_EVENTS:
+                continue
+            if event.job not in states:
+                known = self.jobs.get(event.job)
+                states[event.job] = known.state if known else None
+            try:
+                states[event.job] = advance(event.job, states[event.job], event)
+            except IllegalTransition as error:
+                story = tuple(_encode(line).decode() for line in self.story(event.job))
+                raise IllegalTransition(error.message, story=story, hint="this is a bug: please report the story") from None
+
+    def _apply(self, event: Event, offset: int) -> JobState | None:
+        if isinstance(event, ev.RunStarted | ev.RunEnded | ev.LaneHalted):
+            self._apply_campaign(event)
+            return None
+        job = self.jobs.get(event.job)
+        state = advance(event.job, job.state if job else None, event)
+        if job is None:
+            job = self.jobs[event.job] = JobState(event.job)
+        self._offsets.append(offset)
+        self._previous.append(job.last if job.last >= 0 else NOTHING)
+        job.last = len(self._offsets) - 1
+        change = _CHANGES.get(type(event))
+        if change:
+            change(self, job, event)
+        job.state = state
+        return job
+
+    def _apply_campaign(self, event: ev.RunStarted | ev.RunEnded | ev.LaneHalted) -> None:
+        if isinstance(event, ev.RunStarted):
+            self.runs += 1
+            self.run_started, self.run_ended = event, None
+            self.halted = {}
+        elif isinstance(event, ev.RunEnded):
+            self.run_ended = event
+        else:
+            self.halted[event.lane] = event
+
+    # ----------------------------------------------------------------------------------- what an event changes
+
+    def _commit(self, job: JobState, amount: float | None) -> None:
+        """Count ``amount`` (None: nothing) of the job's lane as spent, in place of what was counted for it before."""
+        if job.committed:
+            self.committed[job.lane] -= job.credits
+        job.committed = amount is not None
+        if amount is not None:
+            job.credits = amount
+            self.committed[job.lane] += amount
+
+    def _planned(self, job: JobState, event: ev.Planned) -> None:
+        job.committed = False  # what an earlier life cost stays counted
+        job.target, job.lane, job.operation = event.target, event.lane, event.operation
+        job.fingerprint = event.fingerprint
+        job.life += 1
+        job.attempt = 1
+        job.submission_key = job.remote_id = job.error_class = job.error_cause = ""
+        job.credits, job.priced = event.credits or 0.0, False
+
+    def _started(self, job: JobState, event: ev.SubmitStarted) -> None:
+        job.attempt, job.submission_key, job.submitted_at = event.attempt, event.key, event.at
+        self._commit(job, job.credits)
+
+    def _accepted(self, job: JobState, event: ev.Accepted) -> None:
+        job.remote_id = event.remote_id
+        self._price(job, event.credits)
+
+    def _succeeded(self, job: JobState, event: ev.RemoteSucceeded) -> None:
+        self._price(job, event.credits)
+
+    def _price(self, job: JobState, credits_: float | None) -> None:
+        if credits_ is not None:
+            self._commit(job, credits_)
+            job.priced = True
+
+    def _not_spent(self, job: JobState, event: Event) -> None:
+        self._commit(job, None)
+        if isinstance(event, ev.SubmitRefused):
+            job.error_class, job.error_cause = "refused", event.cause
+
+    def _remote_failed(self, job: JobState, event: ev.RemoteFailed) -> None:
+        self._commit(job, event.credits or 0.0)
+        job.error_class, job.error_cause = "failed", event.cause
+
+    def _failed_here(self, job: JobState, event: Event) -> None:
+        job.error_class = "given_up" if isinstance(event, ev.GivenUp) else "rejected"
+
+    def _retry(self, job: JobState, event: Event) -> None:
+        del event
+        job.attempt += 1
+        job.submission_key = job.remote_id = job.error_class = job.error_cause = ""
+        job.committed = False  # what the earlier attempt cost stays counted
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def open_jobs(self, lane: str) -> Iterable[JobState]:
+        """Jobs that may have cost money and are not settled: submitting, uncertain, running, cancelling, collecting."""
+        return [job for job in self.jobs.values() if job.lane == lane and job.state in OPEN]
+
+    def story(self, key: str) -> list[AnyEvent]:
+        """A job's events from the first to the newest, read back from the file."""
+        job = self.jobs.get(key)
+        story: list[AnyEvent] = []
+        index = job.last if job else -1
+        while 0 <= index < NOTHING:
+            story.append(self._event_at(self._offsets[index]))
+            index = self._previous[index]
+        story.reverse()
+        return story
+
+    def life(self, key: str) -> list[AnyEvent]:
+        """The story since the job was last planned."""
+        story = self.story(key)
+        for index in range(len(story) - 1, -1, -1):
+            if isinstance(story[index], ev.Planned):
+                return story[index:]
+        return story
+
+    def planned(self, key: str) -> ev.Planned:
+        """The job's newest ``Planned``. Raises ``KeyError`` for an unknown job."""
+        first = self.life(key)[0] if key in self.jobs else None
+        if not isinstance(first, ev.Planned):
+            raise KeyError(key)
+        return first
+
+    def attempt(self, key: str) -> ev.SubmitStarted | None:
+        """The newest frozen attempt of this life, if one was started."""
+        return next((e for e in reversed(self.life(key)) if isinstance(e, ev.SubmitStarted)), None)
+
+    def result(self, key: str) -> JobResult:
+        """What a succeeded job hands on. Raises ``KeyError`` for an unknown job."""
+        job = self.jobs[key]
+        artifacts: dict[str, StoredArtifact] = {}
+        values: dict[str, str] = {}
+        for event in self.life(key):
+            if isinstance(event, ev.SubmitStarted):
+                artifacts.clear()
+            elif isinstance(event, ev.ArtifactStored):
+                artifacts[event.name] = stored_artifact(event)
+            elif isinstance(event, ev.RemoteSucceeded):
+                values = dict(event.values)
+        return JobResult(job.remote_id, job.submission_key, artifacts, values)
+
+    def submission_key(self, job: JobState) -> str:
+        """The idempotency key of the job's due attempt: the same however often that attempt is repeated."""
+        identity = f"{self.header.id}\0{job.key}\0{job.life}\0{job.attempt}"
+        return "cs-" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+
+    def info(self, artifacts: Path) -> RunInfo:
+        """The campaign as a whole, for reports."""
+        started, ended = self.run_started, self.run_ended
+        return RunInfo(
+            campaign=self.header.campaign,
+            rehearsal=self.header.rehearsal,
+            ledger=self.path,
+            artifacts=artifacts,
+            created_at=self.header.created,
+            runs=self.runs,
+            last_run_started_at=started.at if started else None,
+            last_run_ended_at=ended.at if ended else None,
+            halted={lane: f"{event.message} {event.hint}".strip() for lane, event in self.halted.items()},
+            limits=dict(started.limits) if started else {},
+        )
+
+    def rows(self) -> Iterator[JobRow]:
+        """Every job as reports see it, in the order of planning."""
+        for job in self.jobs.values():
+            yield row_of(job, self.story(job.key))
+
+    def _event_at(self, offset: int) -> AnyEvent:
+        if self._journal:
+            return _decode(self._journal.read_at(offset))
+        if self._reader is None:
+            raise LedgerError(f"{self.path} is closed")
+        self._reader.seek(offset)
+        payload = unframe(self._reader.readline().rstrip(b"\n"))
+        if payload is None:
+            raise LedgerCorrupt(f"{self.path}: the line at byte {offset} changed while in use", file=str(self.path), line=0)
+        return _decode(payload)
+
+
+_CHANGES: dict[type[Event], Callable[..., None]] = {
+    ev.Planned: Ledger._planned,
+    ev.SubmitStarted: Ledger._started,
+    ev.Accepted: Ledger._accepted,
+    ev.RemoteSucceeded: Ledger._succeeded,
+    ev.SubmitDeferred: Ledger._not_spent,
+    ev.SubmitRefused: Ledger._not_spent,
+    ev.NotFoundRemotely: Ledger._not_spent,
+    ev.RemoteFailed: Ledger._remote_failed,
+    ev.ArtifactRejected: Ledger._failed_here,
+    ev.GivenUp: Ledger._failed_here,
+    ev.RetryScheduled: Ledger._retry,
+}
