@@ -30,7 +30,7 @@ from runner.seams import JobResult, JobState, Tenure
 from runner.story import row_of, stored_artifact
 
 NOTHING = 0xFFFFFFFF
-_decode = msgspec.json.Decoder(AnyEvent).decode
+_decode: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 _encode = msgspec.json.Encoder().encode
 
 Listener = Callable[[Event, JobState | None], None]

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from runner.errors import MaybeSent, ProviderError
 from runner.events import Event
-from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, State, Submission
+from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, State, StoredArtifact, Submission
 
 # --------------------------------------------------------------------------------------------------- requests
 
@@ -289,8 +289,15 @@ class Source(Protocol):
 class Tenure(Protocol):
     """The right to drive one lane, until it is lost."""
 
-    lane: str
-    epoch: int
+    @property
+    def lane(self) -> str:
+        """The lane's name."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Counts the takings of the lane."""
+        ...
 
     def lost(self) -> bool:
         """True when somebody else drives the lane now."""

@@ -128,6 +128,4 @@ def row_of(job: JobState, story: Iterable[Event]) -> JobRow:
     if job.state in {State.RUNNING, State.COLLECTING, State.SUCCEEDED} and fields.get("error_class") != "deadline":
         for name in ("error_class", "error_cause", "error_message", "error_hint"):
             fields.pop(name, None)
-    if fields.get("credits_actual") is None and job.state is State.SUCCEEDED and job.committed:
-        fields["credits_actual"] = job.credits
     return JobRow(key=job.key, state=job.state, artifacts=tuple(row.artifacts.values()), credits_before=row.before, **fields)

@@ -1,0 +1,355 @@
+"""What to do next in one lane: a heap of due times and a ready queue, not a task per job. Pure: no clock, no I/O, no await.
+
+Owns the order of steps. Collecting comes first (results expire), then lost submissions, then questions about running work, then new
+submissions. It stores and hands out; whoever calls it does the step and reports back. ``now`` is loop time in seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runner.limits import Durations, Limits, Pace, backoff
+
+
+class Step(StrEnum):
+    """One action on a job."""
+
+    COLLECT = "collect"
+    RECONCILE = "reconcile"
+    POLL = "poll"
+    SUBMIT = "submit"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do: one step on one job, or one poll for many jobs of the same operation."""
+
+    step: Step
+    operation: str
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How an operation likes to be asked: many ids at once, and how far apart (seconds of the provider's time)."""
+
+    bulk: int
+    within: float
+
+
+@dataclass(slots=True)
+class Active:
+    """A job this lane is busy with."""
+
+    key: str
+    operation: str
+    weight: int
+    holds_slot: bool = False
+    since: float = 0.0
+    """Loop time when the provider took it."""
+    tries: int = 0
+    step: Step | None = None
+    due: float = 0.0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """One lane at this moment, for people."""
+
+    slots: int
+    allowed: int
+    ready: int
+    running: int
+    uncertain: int
+    collecting: int
+
+
+AT_ONCE: Mapping[Step, int] = {Step.COLLECT: 16, Step.RECONCILE: 4, Step.POLL: 6, Step.SUBMIT: 1_000_000}
+"""Steps of one kind under way in one lane; submits are bounded by the lane's slots."""
+
+
+@dataclass(slots=True)
+class LaneScheduler:
+    """One lane. ``accepting`` False stops new submissions; ``asking`` False stops everything."""
+
+    limits: Limits
+    pace: Pace
+    spacing: Mapping[str, Spacing]
+    durations: dict[str, Durations]
+    accepting: bool = True
+    asking: bool = True
+    _active: dict[str, Active] = field(default_factory=dict)
+    _ready: deque[str] = field(default_factory=deque)
+    _due: list[tuple[float, int, str, Step]] = field(default_factory=list)
+    _collect: deque[str] = field(default_factory=deque)
+    _under_way: dict[Step, int] = field(default_factory=lambda: dict.fromkeys(Step, 0))
+    _count: int = 0
+
+    # ------------------------------------------------------------------------------------------------- taking in
+
+    def room(self) -> int:
+        """How many more ready jobs to fetch: enough to fill the free slots, and a few in hand."""
+        if not (self.accepting and self.asking):
+            return 0
+        return max(0, math.floor(self.limits.allowed) - self.limits.in_use + 2 - len(self._ready))
+
+    def ready(self, key: str, operation: str, weight: int, *, front: bool = False) -> None:
+        """A job may be submitted."""
+        self._active[key] = Active(key, operation, weight, step=Step.SUBMIT)
+        if front:
+            self._ready.appendleft(key)
+        else:
+            self._ready.append(key)
+
+    def resumed(self, job: Active, step: Step, *, due: float) -> None:
+        """Work found under way at the start: it takes its slots before anything is submitted."""
+        self._active[job.key] = job
+        if step in {Step.POLL, Step.RECONCILE}:
+            job.holds_slot = True
+            self.limits.taken(job.weight)
+        self._set_due(job, step, due)
+
+    # ------------------------------------------------------------------------------------------------ handing out
+
+    def next_order(self, now: float) -> Order | None:
+        """The next thing to do at once, or None. The caller reports back with one of the methods below."""
+        if not self.asking:
+            return None
+        return self._next_collect() or self._next_due(now) or self._next_submit(now)
+
+    def _next_collect(self) -> Order | None:
+        if not self._collect or self._under_way[Step.COLLECT] >= AT_ONCE[Step.COLLECT]:
+            return None
+        return self._hand_out(Step.COLLECT, [self._active[self._collect.popleft()]])
+
+    def _next_due(self, now: float) -> Order | None:
+        held: list[tuple[float, int, str, Step]] = []
+        order = None
+        while self._due and self._due[0][0] <= now and order is None:
+            entry = heapq.heappop(self._due)
+            job = self._live(entry)
+            if job is None:
+                continue
+            if self._under_way[entry[3]] >= AT_ONCE[entry[3]]:
+                held.append(entry)
+            elif entry[3] is Step.COLLECT:
+                self._collect.append(job.key)
+                order = self._next_collect()
+            elif entry[3] is Step.SUBMIT:
+                self._ready.appendleft(job.key)
+            elif entry[3] is Step.POLL:
+                order = self._hand_out(Step.POLL, self._bundle(job, now))
+            else:
+                order = self._hand_out(entry[3], [job])
+        for entry in held:
+            heapq.heappush(self._due, entry)
+        return order
+
+    def _bundle(self, first: Active, now: float) -> list[Active]:
+        """``first`` and the other tasks of its operation that are due soon: one call settles them all."""
+        spacing = self.spacing[first.operation]
+        jobs = [first]
+        if spacing.bulk == 1:
+            return jobs
+        horizon = now + self.pace.seconds(spacing.within)
+        kept: list[tuple[float, int, str, Step]] = []
+        while self._due and self._due[0][0] <= horizon and len(jobs) < spacing.bulk:
+            entry = heapq.heappop(self._due)
+            job = self._live(entry)
+            if job is None:
+                continue
+            if entry[3] is Step.POLL and job.operation == first.operation:
+                jobs.append(job)
+            else:
+                kept.append(entry)
+        for entry in kept:
+            heapq.heappush(self._due, entry)
+        return jobs
+
+    def _next_submit(self, now: float) -> Order | None:
+        if not self.accepting or not self._ready:
+            return None
+        job = self._active[self._ready[0]]
+        if self.limits.wait(now, job.weight) > 0:
+            return None
+        self._ready.popleft()
+        self.limits.started(now, job.weight)
+        job.holds_slot = True
+        job.since = now
+        return self._hand_out(Step.SUBMIT, [job])
+
+    def _hand_out(self, step: Step, jobs: list[Active]) -> Order:
+        for job in jobs:
+            job.busy = True
+        self._under_way[step] += 1
+        return Order(step, jobs[0].operation, tuple(job.key for job in jobs))
+
+    def _live(self, entry: tuple[float, int, str, Step]) -> Active | None:
+        """The entry's job, unless the entry is outdated."""
+        job = self._active.get(entry[2])
+        if job is None or job.busy or job.step is not entry[3] or job.due != entry[0]:
+            return None
+        return job
+
+    def delay(self, now: float) -> float:
+        """Seconds until something is due; ``inf`` when only a report can change anything."""
+        if not self.asking:
+            return math.inf
+        delay = math.inf
+        if self._due and any(self._under_way[step] < AT_ONCE[step] for step in (Step.POLL, Step.RECONCILE)):
+            delay = max(0.0, self._due[0][0] - now)
+        if self._ready and self.accepting:
+            delay = min(delay, self.limits.wait(now, self._active[self._ready[0]].weight))
+        return delay
+
+    # --------------------------------------------------------------------------------------------- reporting back
+
+    def finished(self, order: Order) -> None:
+        """The step is over; call it after the reports about its jobs."""
+        self._under_way[order.step] -= 1
+
+    def accepted(self, key: str, now: float) -> None:
+        """The provider took it: ask about it later."""
+        job = self._active[key]
+        job.tries = 0
+        self.limits.accepted()
+        self._poll_later(job, now)
+
+    def still_running(self, key: str, now: float) -> None:
+        """Asked; not done yet."""
+        self._poll_later(self._active[key], now)
+
+    def ask_again(self, key: str, now: float) -> None:
+        """The question itself failed: ask again, later each time."""
+        job = self._active[key]
+        job.tries += 1
+        self._set_due(job, job.step or Step.POLL, now + self.pace.seconds(backoff(job.tries)))
+
+    def deferred(self, key: str, now: float, wait: float) -> None:
+        """Certainly not taken: it waits ``wait`` seconds of ours for another try."""
+        job = self._active[key]
+        job.tries += 1
+        self._give_slot_back(job, clean=False)
+        self._set_due(job, Step.SUBMIT, now + wait)
+
+    def turned_away(self, key: str, now: float, *, concurrency: bool, retry_after: float | None) -> None:
+        """The provider's own limit said no: adapt, and try again when a slot of ours ends or the wait is over."""
+        job = self._active[key]
+        sent_at = job.since
+        self._give_slot_back(job, clean=False)
+        wait = self.limits.refused(now, sent_at, concurrency=concurrency, retry_after=retry_after)
+        job.tries += 1
+        if concurrency and self.limits.in_use:
+            job.busy = False
+            job.step = Step.SUBMIT
+            self._ready.appendleft(key)
+        else:
+            self._set_due(job, Step.SUBMIT, now + wait)
+
+    def uncertain(self, key: str, due: float) -> None:
+        """Nobody knows whether it was taken: it keeps its slot and is looked for at ``due``."""
+        self._set_due(self._active[key], Step.RECONCILE, due)
+
+    def returned(self, key: str) -> None:
+        """It certainly did not arrive: ready again, without a slot."""
+        job = self._active[key]
+        self._give_slot_back(job, clean=False)
+        job.busy = False
+        job.step = Step.SUBMIT
+        self._ready.appendleft(key)
+
+    def remote_done(self, key: str, now: float) -> None:
+        """The provider finished it well: its slot is free, its result is due for collection."""
+        job = self._active[key]
+        if job.since:
+            self.durations[job.operation].add(now - job.since)
+        self._give_slot_back(job, clean=True)
+        job.tries = 0
+        job.busy = False
+        job.step = Step.COLLECT
+        self._collect.append(key)
+
+    def collect_later(self, key: str, now: float) -> None:
+        """The download did not work: a fresh link is asked for, later each time."""
+        job = self._active[key]
+        job.tries += 1
+        self._set_due(job, Step.COLLECT, now + self.pace.seconds(backoff(job.tries)))
+
+    def parked(self, key: str) -> None:
+        """Nothing more can be done with it in this run; its slot stays taken, because the provider may be at work."""
+        job = self._active[key]
+        job.busy = False
+        job.step = None
+
+    def tries(self, key: str) -> int:
+        """How often the present step of the job has failed in this run."""
+        return self._active[key].tries
+
+    def since(self, key: str) -> float:
+        """Loop time when the provider took the job (or when this run found it)."""
+        return self._active[key].since
+
+    def gone(self, key: str, *, clean: bool = True) -> None:
+        """The job ended, well or badly."""
+        job = self._active.pop(key)
+        self._give_slot_back(job, clean=clean)
+
+    # -------------------------------------------------------------------------------------------------- answering
+
+    def idle(self) -> bool:
+        """Nothing is under way and nothing will become due."""
+        if any(self._under_way.values()):
+            return False
+        if not self.asking:
+            return True
+        waiting = [job for job in self._active.values() if job.step is not None]
+        if self.accepting:
+            return not waiting
+        return all(job.step is Step.SUBMIT for job in waiting)
+
+    def quiet(self) -> bool:
+        """No step is under way at this moment."""
+        return not any(self._under_way.values())
+
+    def statistics(self) -> LaneStatistics:
+        """Counts for the progress display and for tests. O(jobs in flight)."""
+        counts = dict.fromkeys(Step, 0)
+        parked = 0
+        for job in self._active.values():
+            if job.step is None:
+                parked += 1
+            else:
+                counts[job.step] += 1
+        return LaneStatistics(
+            slots=self.limits.in_use,
+            allowed=math.floor(self.limits.allowed),
+            ready=len(self._ready),
+            running=counts[Step.POLL],
+            uncertain=counts[Step.RECONCILE] + parked,
+            collecting=counts[Step.COLLECT],
+        )
+
+    # ---------------------------------------------------------------------------------------------------- within
+
+    def _poll_later(self, job: Active, now: float) -> None:
+        floor = self.pace.seconds(self.spacing[job.operation].within)
+        wait = self.durations[job.operation].next_poll(now - job.since, floor)
+        self._set_due(job, Step.POLL, now + wait)
+
+    def _set_due(self, job: Active, step: Step, due: float) -> None:
+        job.busy = False
+        job.step = step
+        job.due = due
+        self._count += 1
+        heapq.heappush(self._due, (due, self._count, job.key, step))
+
+    def _give_slot_back(self, job: Active, *, clean: bool) -> None:
+        if job.holds_slot:
+            job.holds_slot = False
+            self.limits.ended(job.weight, clean=clean)
