@@ -86,7 +86,7 @@ class LaneScheduler:
     asking: bool = True
     _active: dict[str, Active] = field(default_factory=dict)
     _ready: deque[str] = field(default_factory=deque)
-    _due: list[tuple[float, int, str, Step]] = field(default_factory=list)
+    _due: dict[Step, list[tuple[float, int, str]]] = field(default_factory=lambda: {step: [] for step in Step})
     _collect: deque[str] = field(default_factory=deque)
     _under_way: dict[Step, int] = field(default_factory=lambda: dict.fromkeys(Step, 0))
     _count: int = 0
@@ -129,47 +129,36 @@ class LaneScheduler:
         return self._hand_out(Step.COLLECT, [self._active[self._collect.popleft()]])
 
     def _next_due(self, now: float) -> Order | None:
-        held: list[tuple[float, int, str, Step]] = []
-        order = None
-        while self._due and self._due[0][0] <= now and order is None:
-            entry = heapq.heappop(self._due)
-            job = self._live(entry)
-            if job is None:
-                continue
-            if self._under_way[entry[3]] >= AT_ONCE[entry[3]]:
-                held.append(entry)
-            elif entry[3] is Step.COLLECT:
-                self._collect.append(job.key)
-                order = self._next_collect()
-            elif entry[3] is Step.SUBMIT:
-                self._ready.appendleft(job.key)
-            elif entry[3] is Step.POLL:
-                order = self._hand_out(Step.POLL, self._bundle(job, now))
-            else:
-                order = self._hand_out(entry[3], [job])
-        for entry in held:
-            heapq.heappush(self._due, entry)
-        return order
+        while job := self._pop_due(Step.COLLECT, now):
+            self._collect.append(job.key)
+        while job := self._pop_due(Step.SUBMIT, now):
+            self._ready.appendleft(job.key)
+        if order := self._next_collect():
+            return order
+        for step in (Step.RECONCILE, Step.POLL):
+            if self._under_way[step] < AT_ONCE[step] and (job := self._pop_due(step, now)):
+                return self._hand_out(step, self._bundle(job, now) if step is Step.POLL else [job])
+        return None
+
+    def _pop_due(self, step: Step, until: float) -> Active | None:
+        heap = self._due[step]
+        while heap and heap[0][0] <= until:
+            due, _, key = heapq.heappop(heap)
+            job = self._active.get(key)
+            if job is not None and not job.busy and job.step is step and job.due == due:
+                return job  # any other entry is outdated
+        return None
 
     def _bundle(self, first: Active, now: float) -> list[Active]:
         """``first`` and the other tasks of its operation that are due soon: one call settles them all."""
         spacing = self.spacing[first.operation]
         jobs = [first]
-        if spacing.bulk == 1:
-            return jobs
         horizon = now + self.pace.seconds(spacing.within)
-        kept: list[tuple[float, int, str, Step]] = []
-        while self._due and self._due[0][0] <= horizon and len(jobs) < spacing.bulk:
-            entry = heapq.heappop(self._due)
-            job = self._live(entry)
-            if job is None:
-                continue
-            if entry[3] is Step.POLL and job.operation == first.operation:
-                jobs.append(job)
-            else:
-                kept.append(entry)
-        for entry in kept:
-            heapq.heappush(self._due, entry)
+        others: list[Active] = []
+        while len(jobs) < spacing.bulk and (job := self._pop_due(Step.POLL, horizon)):
+            (jobs if job.operation == first.operation else others).append(job)
+        for job in others:
+            self._push(job)
         return jobs
 
     def _next_submit(self, now: float) -> Order | None:
@@ -190,20 +179,14 @@ class LaneScheduler:
         self._under_way[step] += 1
         return Order(step, jobs[0].operation, tuple(job.key for job in jobs))
 
-    def _live(self, entry: tuple[float, int, str, Step]) -> Active | None:
-        """The entry's job, unless the entry is outdated."""
-        job = self._active.get(entry[2])
-        if job is None or job.busy or job.step is not entry[3] or job.due != entry[0]:
-            return None
-        return job
-
     def delay(self, now: float) -> float:
         """Seconds until something is due; ``inf`` when only a report can change anything."""
         if not self.asking:
             return math.inf
         delay = math.inf
-        if self._due and any(self._under_way[step] < AT_ONCE[step] for step in (Step.POLL, Step.RECONCILE)):
-            delay = max(0.0, self._due[0][0] - now)
+        for step, heap in self._due.items():
+            if heap and self._under_way[step] < AT_ONCE[step]:
+                delay = min(delay, max(0.0, heap[0][0] - now))
         if self._ready and self.accepting:
             delay = min(delay, self.limits.wait(now, self._active[self._ready[0]].weight))
         return delay
@@ -346,8 +329,12 @@ class LaneScheduler:
         job.busy = False
         job.step = step
         job.due = due
-        self._count += 1
-        heapq.heappush(self._due, (due, self._count, job.key, step))
+        self._push(job)
+
+    def _push(self, job: Active) -> None:
+        if job.step is not None:
+            self._count += 1
+            heapq.heappush(self._due[job.step], (job.due, self._count, job.key))
 
     def _give_slot_back(self, job: Active, *, clean: bool) -> None:
         if job.holds_slot:
