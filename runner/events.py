@@ -7,7 +7,7 @@ only ever added, with a default, so that an older ledger stays readable; a chang
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -76,7 +76,7 @@ class SubmitStarted(Event, frozen=True, tag="SubmitStarted"):
 
     attempt: int
     key: str
-    params: dict[str, object] = {}
+    params: dict[str, Any] = {}
     media: dict[str, str] = {}
     """Parameter name -> SHA-256 of the file that is sent."""
     upstream: dict[str, str] = {}

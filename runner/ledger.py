@@ -26,7 +26,7 @@ from runner.events import AnyEvent, Event, name_of
 from runner.journal import Header, Journal, Sync, read_header, read_lines, unframe
 from runner.lifecycle import CAMPAIGN_EVENTS, OPEN, advance
 from runner.model import JobRow, RunInfo, State, StoredArtifact
-from runner.seams import JobResult, JobState, Tenure
+from runner.seams import JobResult, JobState, Tenure, joined_keys
 from runner.story import row_of, stored_artifact
 
 NOTHING = 0xFFFFFFFF
@@ -229,6 +229,7 @@ class Ledger:
 
     def _started(self, job: JobState, event: ev.SubmitStarted) -> None:
         job.attempt, job.submission_key, job.submitted_at = event.attempt, event.key, event.at
+        job.upstream = joined_keys(event.upstream)
         self._commit(job, job.credits)
 
     def _accepted(self, job: JobState, event: ev.Accepted) -> None:

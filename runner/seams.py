@@ -267,8 +267,8 @@ class Provider(Protocol):
         """Whether new credentials (one ``authorise``) may cure this answer: an expired token, a clock that is off."""
         ...
 
-    def balance(self) -> Flow[float | None]:
-        """The account's remaining credits; None when the API does not tell."""
+    def balance(self, now: float) -> Flow[float | None]:
+        """The account's remaining credits; None when the API does not tell. ``now`` (Unix seconds): some APIs want a time span."""
         ...
 
 
@@ -330,8 +330,15 @@ class JobState:
     """Whether ``credits`` counts against the budget: it was, or may have been, spent."""
     error_class: str = ""
     error_cause: str = ""
+    upstream: str = ""
+    """Submission keys of the attempts whose results the newest attempt uses: ``joined_keys`` of them."""
     last: int = -1
     """Index of the job's newest line, where its story begins."""
+
+
+def joined_keys(upstream: Mapping[str, str]) -> str:
+    """Which upstream attempts (need -> submission key) were used, as one short text to compare."""
+    return " ".join(f"{need}={key}" for need, key in sorted(upstream.items()))
 
 
 @dataclass(frozen=True, slots=True)

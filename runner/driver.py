@@ -1,0 +1,605 @@
+"""The loop that drives one lane.
+
+Owns the order "write, then act, then write": it asks the scheduler what to do, lets the worker do it, and turns what came of it into
+ledger events. Re-entrant: on entry every job that was being submitted becomes uncertain, exactly as after a crash. It does not know
+which engine runs it. It never submits a job whose intent is not on disk, and never submits an uncertain job.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from runner import events as ev
+from runner.artifacts import ArtifactStore
+from runner.budget import Budget
+from runner.clock import Clock
+from runner.errors import (
+    ArtifactError,
+    CallsheetError,
+    Deferred,
+    DownloadFailed,
+    Halted,
+    LedgerError,
+    ProviderError,
+    Refused,
+    Uncertain,
+    VerificationFailed,
+    WireError,
+)
+from runner.ledger import Ledger
+from runner.limits import Pace
+from runner.model import JSON, Accepted, Asset, Expected, Observation, Phase, State, Submission
+from runner.scheduler import Active, LaneScheduler, Order, Step
+from runner.seams import Operation, Tenure, Wire
+from runner.worker import Worker
+
+MOST_TRIES = 6
+"""Failures in a row of one step of one job before this run leaves it."""
+ENDLESS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job ready to be submitted: its parameters with everything filled in."""
+
+    params: Mapping[str, JSON]
+    media: Mapping[str, Asset]
+    upstream: Mapping[str, str]
+    """Need -> submission key of the attempt whose result is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyJob:
+    """A job that the feed hands over: the ledger has it as ready."""
+
+    key: str
+    operation: str
+    weight: int
+    urgent: bool = False
+    """Goes before the others: it continues a chain that was begun."""
+
+
+class Feed(Protocol):
+    """Where ready jobs come from, and who is told when one ended."""
+
+    def next(self, lane: str) -> ReadyJob | None:
+        """The next ready job of the lane, opened in the ledger; None when there is none now."""
+        ...
+
+    def prepare(self, key: str) -> Prepared:
+        """Fill in what upstream jobs made, and check it. Raises ``CallsheetError`` when it cannot be submitted so."""
+        ...
+
+    def reopen(self, key: str) -> ReadyJob | None:
+        """A job came back to ready (its lost submission never arrived): may it be submitted again in this run?"""
+        ...
+
+    def ended(self, key: str) -> None:
+        """The job reached a state that this run does not change any more."""
+        ...
+
+    def exhausted(self, lane: str) -> bool:
+        """Nothing more will come for this lane in this run."""
+        ...
+
+    def closed(self, lane: str) -> None:
+        """The lane takes no more work in this run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTools:
+    """What a driver works with, made once per lane by the engine."""
+
+    ledger: Ledger
+    feed: Feed
+    scheduler: LaneScheduler
+    worker: Worker
+    wire: Wire
+    artifacts: ArtifactStore
+    budget: Budget
+    clock: Clock
+    pace: Pace
+    provenance: Mapping[str, JSON]
+    """What every sidecar of this run says: campaign, rehearsal."""
+    deadlines: Mapping[str, float] = field(default_factory=dict)
+    """Target -> seconds allowed at the provider."""
+    max_artifact_bytes: int = 2 * 1024**3
+    settle_seconds: float = 20.0
+    """How long after a lost submission the provider's "I do not have it" is believed."""
+
+
+class LaneDriver:
+    """Drives one lane until nothing is left to do, it is stopped, or its tenure is lost."""
+
+    def __init__(self, tenure: Tenure, tools: LaneTools, *, stop: Callable[[], bool]) -> None:
+        self.tenure = tenure
+        self.tools = tools
+        self.fatal: Exception | None = None
+        """The ledger could not be written, or a bug showed: the run must end loudly, once every step under way has ended."""
+        self.lost_ids: list[str] = []
+        """``job = remote id`` pairs that could not be recorded."""
+        self._stop = stop
+        self._wake = anyio.Event()
+        self._results: dict[str, Observation] = {}
+        self._misses: dict[str, int] = defaultdict(int)
+        self._phases: dict[str, Phase] = {}
+        self._rejected: dict[str, str] = {}
+        self._handlers: Mapping[Step, Callable[[Order], Awaitable[None]]] = {
+            Step.SUBMIT: self._submit,
+            Step.POLL: self._poll,
+            Step.COLLECT: self._collect,
+            Step.RECONCILE: self._reconcile,
+        }
+
+    # ------------------------------------------------------------------------------------------------- the loop
+
+    async def drive(self) -> None:
+        """Run the lane. Raises what went fatally wrong (``LedgerError``, a bug) once every step under way has ended."""
+        try:
+            await self._take_up()
+            async with anyio.create_task_group() as group:
+                while not self._over():
+                    self._start_due(group)
+                    if self._over():
+                        break
+                    await self._wait()
+        finally:
+            self.tools.feed.closed(self.tenure.lane)
+        if self.fatal:
+            raise self.fatal
+
+    def wake(self) -> None:
+        """Something changed outside: look again."""
+        self._wake.set()
+
+    def _start_due(self, group: anyio.abc.TaskGroup) -> None:
+        scheduler = self.tools.scheduler
+        while True:
+            self._refill()
+            order = scheduler.next_order(anyio.current_time())
+            if order is None:
+                return
+            group.start_soon(self._do, order)
+
+    def _refill(self) -> None:
+        if self._stop():
+            self.tools.scheduler.accepting = self.tools.scheduler.asking = False
+        scheduler = self.tools.scheduler
+        while scheduler.room() > 0:
+            job = self.tools.feed.next(self.tenure.lane)
+            if job is None:
+                return
+            scheduler.ready(job.key, job.operation, job.weight, front=job.urgent)
+
+    async def _wait(self) -> None:
+        delay = self.tools.scheduler.delay(anyio.current_time())
+        with anyio.move_on_after(min(delay, ENDLESS)):
+            await self._wake.wait()
+        self._wake = anyio.Event()
+
+    def _over(self) -> bool:
+        scheduler = self.tools.scheduler
+        if not scheduler.quiet():
+            return False
+        if self._stop() or self.tenure.lost() or not scheduler.asking:
+            return True
+        if not scheduler.idle():
+            return False
+        return not scheduler.accepting or self.tools.feed.exhausted(self.tenure.lane)
+
+    async def _do(self, order: Order) -> None:
+        try:
+            await self._handlers[order.step](order)
+        except Exception as error:  # noqa: BLE001  # steps under way hold paid work: they end first, then this is raised
+            self.fatal = self.fatal or error
+            self.tools.scheduler.accepting = self.tools.scheduler.asking = False
+        finally:
+            self.tools.scheduler.finished(order)
+            self.wake()
+
+    # --------------------------------------------------------------------------------------- taking up old work
+
+    async def _take_up(self) -> None:
+        """Continue what an earlier driver left: it holds its slots before anything is submitted."""
+        now, wall = anyio.current_time(), self.tools.clock.now()
+        crashed: list[ev.Event] = []
+        jobs = list(self.tools.ledger.open_jobs(self.tenure.lane))
+        for job in jobs:
+            if job.state is State.SUBMITTING:
+                crashed.append(ev.SubmitUncertain(job=job.key, at=wall, message="the runner stopped before the answer came"))
+        if crashed:
+            await self.tools.ledger.append(self.tenure, crashed)
+        for job in jobs:
+            age = max(0.0, wall - job.submitted_at)
+            active = Active(job.key, job.operation, self._weight(job.key), since=now - age)
+            if job.state is State.UNCERTAIN:
+                self.tools.scheduler.resumed(active, Step.RECONCILE, due=now + max(0.0, self._settle() - age))
+            elif job.state is State.COLLECTING:
+                self.tools.scheduler.resumed(active, Step.COLLECT, due=now)
+            else:
+                self.tools.scheduler.resumed(active, Step.POLL, due=now)
+
+    def _weight(self, key: str) -> int:
+        attempt = self.tools.ledger.attempt(key)
+        return self._operation(key).slots(attempt.params if attempt else {})
+
+    def _settle(self) -> float:
+        return max(1.0, self.tools.pace.seconds(self.tools.settle_seconds))
+
+    def _operation(self, key: str) -> Operation:
+        name = self.tools.ledger.jobs[key].operation
+        return self.tools.worker.provider.operations[name.partition("/")[2]]
+
+    # -------------------------------------------------------------------------------------------------- submit
+
+    async def _submit(self, order: Order) -> None:
+        key = order.jobs[0]
+        tools = self.tools
+        job = tools.ledger.jobs[key]
+        try:
+            prepared = tools.feed.prepare(key)
+        except CallsheetError as error:
+            await self._refused(key, Refused(error.message, cause="bad_input", hint=error.hint))
+            return
+        if not tools.budget.reserve(key, self.tenure.lane, job.credits):
+            tools.scheduler.returned(key)
+            tools.scheduler.accepting = False
+            return
+        submission = Submission(
+            key=tools.ledger.submission_key(job), params=prepared.params, media=prepared.media, started_at=tools.clock.now()
+        )
+
+        async def intent() -> None:
+            event = ev.SubmitStarted(
+                job=key,
+                at=tools.clock.now(),
+                attempt=job.attempt,
+                key=submission.key,
+                params=frozen_params(prepared),
+                media={name: asset.sha256 for name, asset in prepared.media.items()},
+                upstream=dict(prepared.upstream),
+                account=self.tenure.lane,
+            )
+            try:
+                tools.ledger.note(self.tenure, [event])
+            finally:
+                tools.budget.settle(key)
+            await tools.ledger.append(self.tenure, [])
+
+        try:
+            accepted = await tools.worker.submit(self._operation(key), submission, intent)
+        except ProviderError as error:
+            await self._not_accepted(key, error)
+        else:
+            await self._accepted(key, accepted, "reply")
+        finally:
+            tools.budget.settle(key)
+
+    async def _accepted(self, key: str, accepted: Accepted, how: str) -> None:
+        event = ev.Accepted(job=key, at=self.tools.clock.now(), remote_id=accepted.remote_id, credits=accepted.credits, how=how)
+        try:
+            await self.tools.ledger.append(self.tenure, [event])
+        except LedgerError:
+            self.lost_ids.append(f"{key} = {accepted.remote_id}")
+            raise
+        self.tools.scheduler.accepted(key, anyio.current_time())
+        if accepted.observation is not None:
+            await self._observed({key: accepted.observation})
+
+    async def _not_accepted(self, key: str, error: ProviderError) -> None:
+        now = anyio.current_time()
+        scheduler = self.tools.scheduler
+        match error:
+            case Uncertain():
+                await self._append(ev.SubmitUncertain(job=key, at=self._wall(), message=error.message))
+                scheduler.uncertain(key, now + self._settle())
+            case Refused():
+                await self._refused(key, error)
+            case Halted():
+                await self._deferred(key, error)
+                scheduler.returned(key)
+                await self._halt(error)
+            case Deferred():
+                await self._deferred(key, error)
+                scheduler.turned_away(key, now, concurrency=error.cause == "concurrency", retry_after=self._retry_after(error))
+            case _:
+                await self._transient(key, error)
+
+    def _retry_after(self, error: ProviderError) -> float | None:
+        return None if error.retry_after is None else self.tools.pace.seconds(error.retry_after)
+
+    async def _deferred(self, key: str, error: ProviderError) -> None:
+        if self.tools.ledger.jobs[key].state is State.SUBMITTING:
+            await self._append(
+                ev.SubmitDeferred(job=key, at=self._wall(), code=error.code, message=error.message, cause=error.cause)
+            )
+
+    async def _transient(self, key: str, error: ProviderError) -> None:
+        """A passing fault: again, later each time; after ``MOST_TRIES`` the job is left to the next run."""
+        await self._deferred(key, error)
+        tries = self.tools.scheduler.tries(key)
+        if tries + 1 >= MOST_TRIES:
+            self.tools.scheduler.gone(key, clean=False)
+            self.tools.feed.ended(key)
+            return
+        wait = self.tools.pace.seconds(min(60.0, 2.0**tries))
+        self.tools.scheduler.deferred(key, anyio.current_time(), wait)
+
+    async def _refused(self, key: str, error: ProviderError) -> None:
+        await self._append(
+            ev.SubmitRefused(job=key, at=self._wall(), code=error.code, message=error.message, cause=error.cause, hint=error.hint)
+        )
+        self._end(key)
+
+    async def _halt(self, error: ProviderError) -> None:
+        """The account is stopped: nothing more is submitted, jobs stay ready, other lanes go on."""
+        lane = self.tenure.lane
+        self.tools.scheduler.accepting = False
+        if lane in self.tools.ledger.halted:
+            return
+        await self.tools.ledger.record(
+            ev.LaneHalted(
+                job="", at=self._wall(), lane=lane, code=error.code, message=error.message, cause=error.cause, hint=error.hint
+            )
+        )
+
+    # ---------------------------------------------------------------------------------------------------- poll
+
+    async def _poll(self, order: Order) -> None:
+        tools = self.tools
+        ids = {key: tools.ledger.jobs[key].remote_id for key in order.jobs}
+        operation = self._operation(order.jobs[0])
+        try:
+            seen = await tools.worker.ask(lambda: operation.observe(sorted(set(ids.values()))))
+        except Halted as error:
+            await self._halt(error)
+            tools.scheduler.asking = False
+            for key in order.jobs:
+                tools.scheduler.ask_again(key, anyio.current_time())
+            return
+        except (ProviderError, WireError):
+            for key in order.jobs:
+                tools.scheduler.ask_again(key, anyio.current_time())
+            return
+        missing = Phase.MISSING
+        await self._observed({key: seen.get(id_, Observation(id_, missing)) for key, id_ in ids.items()})
+
+    async def _observed(self, seen: Mapping[str, Observation]) -> None:
+        """Polls and callbacks end here as the same thing."""
+        events: list[ev.Event] = []
+        after: list[Callable[[], None]] = []
+        for key, observation in seen.items():
+            event, then = self._judge(key, observation)
+            events += event
+            after.append(then)
+        durable = any(not isinstance(event, ev.Observed) for event in events)
+        if durable:
+            await self.tools.ledger.append(self.tenure, events)
+        elif events:
+            self.tools.ledger.note(self.tenure, events)
+        for then in after:
+            then()
+
+    def _judge(self, key: str, seen: Observation) -> tuple[Sequence[ev.Event], Callable[[], None]]:
+        """What an observation means: events to write, and what the scheduler hears once they are written."""
+        scheduler, now, wall = self.tools.scheduler, anyio.current_time(), self._wall()
+        match seen.phase:
+            case Phase.SUCCEEDED:
+                self._results[key] = seen
+                done = ev.RemoteSucceeded(
+                    job=key, at=wall, credits=seen.credits, outputs=len(seen.outputs), values=dict(seen.values)
+                )
+                return [done], lambda: scheduler.remote_done(key, now)
+            case Phase.FAILED:
+                failed = ev.RemoteFailed(
+                    job=key, at=wall, message=seen.reason or "the provider gave no reason", cause=seen.cause, credits=seen.credits
+                )
+                return [failed], lambda: self._end(key)
+            case Phase.MISSING:
+                return self._judge_missing(key)
+            case _:
+                return self._judge_running(key, seen)
+
+    def _judge_missing(self, key: str) -> tuple[Sequence[ev.Event], Callable[[], None]]:
+        scheduler, now = self.tools.scheduler, anyio.current_time()
+        self._misses[key] += 1
+        if self._misses[key] < MOST_TRIES // 2 or now - scheduler.since(key) < self._settle():
+            return [], lambda: scheduler.ask_again(key, now)
+        lost = ev.RemoteLost(job=key, at=self._wall(), message="the provider does not know this remote id (any more)")
+        return [lost], lambda: scheduler.uncertain(key, now + self._settle())
+
+    def _judge_running(self, key: str, seen: Observation) -> tuple[Sequence[ev.Event], Callable[[], None]]:
+        scheduler, now = self.tools.scheduler, anyio.current_time()
+        self._misses.pop(key, None)
+        target = self.tools.ledger.jobs[key].target
+        events: list[ev.Event] = []
+        if self._phases.get(key) is not seen.phase:
+            self._phases[key] = seen.phase
+            events.append(ev.Observed(job=key, at=self._wall(), phase=seen.phase.value, word=seen.word))
+        allowed = self.tools.pace.seconds(self.tools.deadlines.get(target, math.inf))
+        elapsed = now - scheduler.since(key)
+        if elapsed > allowed:
+            events.append(ev.DeadlinePassed(job=key, at=self._wall(), seconds=elapsed))
+            return events, lambda: self._park(key)
+        return events, lambda: scheduler.still_running(key, now)
+
+    # ------------------------------------------------------------------------------------------------- collect
+
+    async def _collect(self, order: Order) -> None:
+        key = order.jobs[0]
+        try:
+            seen = self._results.pop(key, None) or await self._fresh(key)
+            await self._store_all(key, seen)
+        except VerificationFailed as error:
+            await self._collect_rejected(key, error)
+        except Halted as error:
+            await self._halt(error)
+            self._park(key)
+        except (ArtifactError, ProviderError, WireError) as error:
+            await self._collect_deferred(key, error)
+        else:
+            await self._append(ev.AllStored(job=key, at=self._wall()))
+            self._end(key)
+
+    async def _fresh(self, key: str) -> Observation:
+        """Ask again for result links. Raises ``DownloadFailed`` while there are none."""
+        remote_id = self.tools.ledger.jobs[key].remote_id
+        operation = self._operation(key)
+        seen = (await self.tools.worker.ask(lambda: operation.observe([remote_id]))).get(remote_id)
+        if seen is None or seen.phase is not Phase.SUCCEEDED:
+            shown = seen.phase.value if seen else "missing"
+            raise DownloadFailed(f"the provider offers no result now (it says: {shown})", hint="the next run asks again")
+        return seen
+
+    async def _store_all(self, key: str, seen: Observation) -> None:
+        tools = self.tools
+        if not seen.outputs:
+            return
+        planned = tools.ledger.planned(key)
+        attempt = tools.ledger.attempt(key)
+        done = tools.ledger.result(key).artifacts
+        expected = self._expected(key, attempt)
+        for number, output in enumerate(seen.outputs):
+            if output.name in done:
+                continue
+            partial = tools.artifacts.partial(key, output.name)
+            fetched = await tools.wire.fetch(output.url, partial, max_bytes=tools.max_artifact_bytes)
+            stored = await tools.artifacts.store(
+                fetched,
+                output=output,
+                expected=expected,
+                path=planned.path if number == 0 else f"{planned.path}-{number + 1}",
+                provenance=self._provenance(key, planned, attempt),
+            )
+            info = stored.info
+            await self._append(
+                ev.ArtifactStored(
+                    job=key,
+                    at=self._wall(),
+                    name=stored.name,
+                    path=stored.path,
+                    sha256=stored.sha256,
+                    kind=info.kind.value,
+                    format=info.format,
+                    bytes=info.bytes,
+                    width=info.width,
+                    height=info.height,
+                    seconds=info.seconds,
+                    codec=info.codec,
+                )
+            )
+
+    def _expected(self, key: str, attempt: ev.SubmitStarted | None) -> Expected:
+        params: Mapping[str, JSON] = attempt.params if attempt else {}
+        return self._operation(key).expected(params, None)
+
+    def _provenance(self, key: str, planned: ev.Planned, attempt: ev.SubmitStarted | None) -> Mapping[str, JSON]:
+        job = self.tools.ledger.jobs[key]
+        return {
+            **self.tools.provenance,
+            "job": key,
+            "target": planned.target,
+            "product": planned.product,
+            "title": planned.title,
+            "cell": dict(planned.cell),
+            "operation": planned.operation,
+            "account": job.lane,
+            "parameters": dict(attempt.params) if attempt else {},
+            "media": dict(attempt.media) if attempt else {},
+            "fingerprint": planned.fingerprint,
+            "attempt": job.attempt,
+            "submission_key": job.submission_key,
+            "remote_id": job.remote_id,
+            "credits": job.credits if job.priced else None,
+            "credits_estimated": planned.credits,
+            "submitted_at": attempt.at if attempt else None,
+            "collected_at": self._wall(),
+        }
+
+    async def _collect_deferred(self, key: str, error: CallsheetError) -> None:
+        self.tools.ledger.note(self.tenure, [ev.CollectDeferred(job=key, at=self._wall(), message=error.message)])
+        if self.tools.scheduler.tries(key) + 1 >= MOST_TRIES:
+            self._park(key)
+        else:
+            self.tools.scheduler.collect_later(key, anyio.current_time())
+
+    async def _collect_rejected(self, key: str, error: VerificationFailed) -> None:
+        """A wrong file may be a torn transfer: it is believed only when it comes twice."""
+        if self._rejected.get(key) != error.got:
+            self._rejected[key] = error.got
+            await self._collect_deferred(key, error)
+            return
+        await self._append(
+            ev.ArtifactRejected(job=key, at=self._wall(), message=error.message, expected=error.expected, got=error.got)
+        )
+        self._end(key)
+
+    # ----------------------------------------------------------------------------------------------- reconcile
+
+    async def _reconcile(self, order: Order) -> None:
+        key = order.jobs[0]
+        tools = self.tools
+        operation = self._operation(key)
+        submission = self._frozen(key)
+        try:
+            found = await tools.worker.ask(lambda: operation.find(submission))
+        except Uncertain:
+            self._park(key)  # the provider cannot tell: a person decides
+            return
+        except Halted as error:
+            await self._halt(error)
+            self._park(key)
+            return
+        except (ProviderError, WireError):
+            if tools.scheduler.tries(key) + 1 >= MOST_TRIES:
+                self._park(key)
+            else:
+                tools.scheduler.ask_again(key, anyio.current_time())
+            return
+        if found is not None:
+            await self._accepted(key, found, "reconcile")
+            return
+        await self._append(ev.NotFoundRemotely(job=key, at=self._wall()))
+        tools.scheduler.gone(key, clean=False)
+        again = tools.feed.reopen(key)
+        if again is not None:
+            tools.scheduler.ready(again.key, again.operation, again.weight, front=True)
+
+    def _frozen(self, key: str) -> Submission:
+        """The submission as it left, whatever the manifest says now."""
+        attempt = self.tools.ledger.attempt(key)
+        if attempt is None:
+            raise LedgerError(f"{key} is uncertain but was never submitted", hint="this is a bug: please report the story")
+        params: Mapping[str, JSON] = attempt.params
+        return Submission(key=attempt.key, params=params, started_at=attempt.at)
+
+    # -------------------------------------------------------------------------------------------------- within
+
+    async def _append(self, event: ev.Event) -> None:
+        await self.tools.ledger.append(self.tenure, [event])
+
+    def _end(self, key: str) -> None:
+        for memory in (self._results, self._misses, self._phases, self._rejected):
+            memory.pop(key, None)
+        self.tools.scheduler.gone(key)
+        self.tools.feed.ended(key)
+
+    def _park(self, key: str) -> None:
+        self.tools.scheduler.parked(key)
+        self.tools.feed.ended(key)
+
+    def _wall(self) -> float:
+        return self.tools.clock.now()
+
+
+def frozen_params(prepared: Prepared) -> dict[str, object]:
+    """The parameters as the ledger keeps them: local files stand as their path's name, their digest stands beside."""
+    return {**prepared.params, **{name: asset.path.name for name, asset in prepared.media.items()}}
