@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from runner.errors import Mark, Problem
-from runner.manifest.model import Manifest, NeedSpec, TargetSpec, cells
+from runner.errors import Problem
+from runner.manifest.matrix import cells
+from runner.manifest.model import AxisValue, Manifest, NeedSpec, TargetSpec
+from runner.manifest.model import value_text as text_of
 from runner.model import Cell
-
-Scalar: TypeAlias = str | int | float | bool
 
 TAKE = "take"
 """The axis that ``takes: 3`` adds."""
@@ -25,7 +24,7 @@ class Variant:
 
     index: int
     cell: Cell
-    values: Mapping[str, Scalar]
+    values: Mapping[str, AxisValue]
     """Axis -> value as the manifest wrote it (numbers stay numbers)."""
     needs: Mapping[str, int]
     """Needed target -> index of the variant there."""
@@ -33,15 +32,8 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    values: Mapping[str, Scalar]
+    values: Mapping[str, AxisValue]
     needs: Mapping[str, int]
-
-
-def text_of(value: Scalar) -> str:
-    """An axis value as it stands in job keys and on the command line."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def variants_of(manifest: Manifest) -> tuple[Mapping[str, tuple[Variant, ...]], list[Problem]]:
@@ -136,7 +128,7 @@ def _no_such_variant(need: NeedSpec) -> Problem:
     )
 
 
-def _agree(left: Mapping[str, Scalar], right: Mapping[str, Scalar]) -> bool:
+def _agree(left: Mapping[str, AxisValue], right: Mapping[str, AxisValue]) -> bool:
     return all(text_of(left[axis]) == text_of(right[axis]) for axis in left.keys() & right.keys())
 
 
@@ -150,7 +142,7 @@ def _join_own(target: TargetSpec, partials: list[_Partial], problems: list[Probl
         if inherited and (strange := sorted(wanted - inherited)):
             problems.append(
                 Problem(
-                    _axis_mark(target, axis),
+                    target.matrix.axis_marks.get(axis, target.mark),
                     f"{target.name} inherits {axis}, which is never {', '.join(strange)}",
                     f"what it needs offers: {', '.join(sorted(inherited))}",
                     "no-variant",
@@ -165,8 +157,3 @@ def _join_own(target: TargetSpec, partials: list[_Partial], problems: list[Probl
     if not joined and partials and own:
         problems.append(Problem(target.mark, f"{target.name} has no variants left", "loosen its matrix or exclude", "no-variant"))
     return joined
-
-
-def _axis_mark(target: TargetSpec, axis: str) -> Mark:
-    del axis
-    return target.mark

@@ -1,0 +1,552 @@
+"""A campaign: manifest, catalogue and operations bound together, expanded lazily into jobs.
+
+Owns the expansion: for each product and each variant of each target one ``JobSpec`` with rendered parameters and a fingerprint. Finds every
+error that can be found without spending; problems are collected, and raised together by ``raise_problems``. Knows no ledger, submits nothing.
+
+A job is addressed by its *slot*: product number x variants of the target + variant. The jobs of one product are its *bundle*.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from runner.catalogue import Catalogue
+from runner.checks import ProblemBook, check_static
+from runner.errors import CatalogueError, ManifestError, Mark, TemplateError, UsageError
+from runner.fingerprint import AssetDigests, field_digests, fingerprint
+from runner.manifest.model import Manifest, TargetSpec
+from runner.model import JSON, Asset, Cell, MediaInfo, MediaKind, Product
+from runner.naming import fold, job_key, path_component, safe_path, split_job_key
+from runner.parameters import (
+    Media,
+    MediaFiles,
+    Parameter,
+    Wrong,
+    compile_parameters,
+    is_link,
+    link_problems,
+    media_parameters,
+    stands_for_file,
+    validated,
+)
+from runner.seams import JobResult, Operation
+from runner.sources import open_source
+from runner.templates import PromptBook, Record, Template, Templates
+from runner.variants import Variant, variants_of
+
+KEPT_BUNDLES = 512
+TITLE_FIELDS = ("title", "Title", "name", "Name", "product_name")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One job as the manifest asks for it."""
+
+    key: str
+    target: str
+    number: int
+    """The product's number in the catalogue, from 0."""
+    variant: int
+    product: Product
+    title: str
+    cell: Cell
+    operation: str
+    lane: str
+    needs: Mapping[str, str]
+    """Needed target -> key of the upstream job."""
+    params: Mapping[str, JSON]
+    """Rendered and validated; deferred ones stand in as ``needs.still.files.image``. Local files are still paths."""
+    deferred: frozenset[str]
+    fields: Mapping[str, str]
+    """Parameter (or ``needs.still``) -> short digest."""
+    fingerprint: str
+    path: str
+    """Artifact path without extension, relative to ``artifacts/``."""
+    credits: float | None
+    seconds: float
+    """Expected processing time."""
+    weight: int
+    """Slots that it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A target, ready for expansion."""
+
+    spec: TargetSpec
+    operation: Operation
+    parameters: tuple[Parameter, ...]
+    deferred: frozenset[str]
+    media: tuple[Media, ...]
+    variants: tuple[Variant, ...]
+    paths: tuple[str, ...]
+    """Per variant: what the default artifact path ends with."""
+
+
+class _SafeValues(Mapping[str, object]):
+    """A product's fields as file name parts: a slash in a title never makes a folder."""
+
+    def __init__(self, fields: Mapping[str, JSON], key: str, *, clash: bool) -> None:
+        self._fields = fields
+        self._key = path_component(key, clash=clash)
+
+    def __getitem__(self, name: str) -> object:
+        if name == "key":
+            return self._key
+        value = self._fields[name]
+        return path_component(value) if isinstance(value, str) and value.strip() else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._fields, "key": self._key})
+
+    def __len__(self) -> int:
+        return len({**self._fields, "key": self._key})
+
+
+class Campaign:
+    """See the module. Make one with ``Campaign.open``; close it to drop the spooled catalogue."""
+
+    def __init__(self, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> None:
+        self.manifest = manifest
+        self.targets: Mapping[str, TargetSpec] = manifest.targets
+        self.problems = ProblemBook()
+        self.media = MediaFiles(manifest.root, digests)
+        self._digests = digests
+        self._templates = Templates()
+        self._bundles: OrderedDict[int, tuple[JobSpec, ...]] = OrderedDict()
+        self._numbers: dict[str, int] | None = None
+        self._vars = Record(manifest.vars, "vars")
+        self.variants, found = variants_of(manifest)
+        self.problems.add(found)
+        self.problems.add(check_static(manifest, operations, self.variants))
+        self._prompts = self._compile_prompts()
+        self._compiled = self._compile_targets(operations)
+        self._path = self._compile_path()
+        self._dependants = self._reverse_needs()
+        self.catalogue = self._read_catalogue()
+
+    @classmethod
+    def open(cls, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> Campaign:
+        """Bind and check all that does not depend on products. Raises ``ManifestError`` with every problem."""
+        campaign = cls(manifest, operations, digests)
+        campaign.raise_problems()
+        return campaign
+
+    def close(self) -> None:
+        """Drop the spooled catalogue."""
+        self.catalogue.close()
+
+    def __len__(self) -> int:
+        return len(self.catalogue)
+
+    def raise_problems(self) -> None:
+        """Raise ``ManifestError`` when anything was found wrong so far."""
+        problems = self.problems.problems()
+        if problems:
+            raise ManifestError(problems)
+
+    # ------------------------------------------------------------------------------------------------- compiling
+
+    def _compile_prompts(self) -> PromptBook:
+        templates: dict[str, Template] = {}
+        for name, prompt in self.manifest.prompts.items():
+            try:
+                templates[name] = self._templates.compile(prompt.text.value, mark=prompt.text.mark)
+            except TemplateError as error:
+                self.problems.template(error, prompt.text.mark)
+        return PromptBook(templates)
+
+    def _compile_targets(self, operations: Mapping[str, Operation]) -> dict[str, _Compiled]:
+        compiled: dict[str, _Compiled] = {}
+        for name, spec in self.targets.items():
+            operation = operations.get(spec.uses)
+            if operation is None:
+                continue  # reported by the static checks
+            try:
+                parameters = compile_parameters(spec, self._templates)
+            except TemplateError as error:
+                self.problems.template(error, error.mark or spec.params_mark)
+                continue
+            compiled[name] = _Compiled(
+                spec,
+                operation,
+                parameters,
+                self._deferred(parameters),
+                media_parameters(operation.facts.parameters),
+                self.variants[name],
+                tuple("".join(f"-{path_component(value)}" for _, value in v.cell) for v in self.variants[name]),
+            )
+        return compiled
+
+    def _deferred(self, parameters: Sequence[Parameter]) -> frozenset[str]:
+        """Parameters that use ``needs``, directly or through a prompt: their values are known only at run time."""
+        return frozenset(
+            parameter.name
+            for parameter in parameters
+            if any(self._uses_needs(template, set()) for template, _ in parameter.templates)
+        )
+
+    def _uses_needs(self, template: Template, seen: set[str]) -> bool:
+        for reference in template.references():
+            if reference.root == "needs":
+                return True
+            if reference.root == "prompts" and reference.name not in seen:
+                seen.add(reference.name)
+                prompt = self.manifest.prompts.get(reference.name)
+                if prompt and self._uses_needs(self._templates.compile(prompt.text.value, mark=prompt.text.mark), seen):
+                    return True
+        return False
+
+    def _compile_path(self) -> Template | None:
+        text = self.manifest.artifact_path
+        if text is None:
+            return None
+        try:
+            return self._templates.compile(text.value, mark=text.mark)
+        except TemplateError as error:
+            self.problems.template(error, text.mark)
+            return None
+
+    def _reverse_needs(self) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:
+        found: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        for name, variants in self.variants.items():
+            for variant in variants:
+                for need, index in variant.needs.items():
+                    found.setdefault((need, index), []).append((name, variant.index))
+        return {key: tuple(value) for key, value in found.items()}
+
+    # ------------------------------------------------------------------------------------------------- catalogue
+
+    def _read_catalogue(self) -> Catalogue:
+        spec = self.manifest.catalogue
+        file = str(self.manifest.path)
+        try:
+            where = self._templates.expression(spec.where.value, mark=spec.where.mark) if spec.where else None
+            derive = {name: self._templates.compile(text.value, mark=text.mark) for name, text in spec.fields.items()}
+            rows: Iterator[tuple[int, Mapping[str, JSON]]]
+            if spec.path is not None:
+                file = spec.source or str(spec.path)
+                rows = iter(open_source(spec.path, spec.format, records=spec.records).rows())
+            else:
+                rows = self._inline_rows()
+            return Catalogue.read(
+                rows,
+                file=file,
+                key=spec.key,
+                keep=(lambda product: where.test(self._row_context(product))) if where else None,
+                derive={name: self._deriver(template) for name, template in derive.items()},
+            )
+        except ManifestError as error:
+            self.problems.add(error.problems)
+        except CatalogueError as error:
+            self.problems.catalogue(error, spec.mark)
+        except TemplateError as error:
+            self.problems.template(error, error.mark or spec.mark)
+        return Catalogue.read(iter(()), file=file, key=spec.key)
+
+    def _inline_rows(self) -> Iterator[tuple[int, Mapping[str, JSON]]]:
+        node = self.manifest.catalogue.products
+        if node is None or not isinstance(node.value, tuple):
+            return
+        for item in node.value:
+            row = item.plain()
+            if isinstance(row, Mapping):
+                yield item.mark.line, row
+
+    def _deriver(self, template: Template) -> _Deriver:
+        return _Deriver(template, self._row_context)
+
+    def _row_context(self, product: Product) -> Mapping[str, object]:
+        return {"product": Record({**product.fields, "key": product.key}, "product"), "vars": self._vars}
+
+    # ------------------------------------------------------------------------------------------------- addressing
+
+    def lane_of(self, target: str) -> str:
+        """The lane that runs the target: its provider's account."""
+        return self.targets[target].uses.partition("/")[0]
+
+    def slot(self, spec: JobSpec) -> int:
+        """The job's slot in its target."""
+        return spec.number * len(self.variants[spec.target]) + spec.variant
+
+    def spec_at(self, target: str, slot: int) -> JobSpec:
+        """The job in a slot. Raises ``UsageError`` when the catalogue changed under the run."""
+        number, variant = divmod(slot, len(self.variants[target]))
+        for spec in self.bundle(number):
+            if spec.variant == variant and spec.target == target:
+                return spec
+        raise UsageError(
+            f"{target}: product {number + 1} cannot be expanded any more", hint="an input file changed during the run"
+        )
+
+    def upstream_slots(self, target: str, slot: int) -> Iterator[tuple[str, int]]:
+        """(target, slot) of everything that the job in this slot needs."""
+        number, variant = divmod(slot, len(self.variants[target]))
+        for need, index in self.variants[target][variant].needs.items():
+            yield need, number * len(self.variants[need]) + index
+
+    def dependants(self, target: str, slot: int) -> Iterator[tuple[str, int]]:
+        """(target, slot) of everything that needs the job in this slot."""
+        number, variant = divmod(slot, len(self.variants[target]))
+        for name, index in self._dependants.get((target, variant), ()):
+            yield name, number * len(self.variants[name]) + index
+
+    def find(self, key: str) -> tuple[JobSpec, int] | None:
+        """The job with this key and its slot; None when the manifest or the catalogue no longer has it."""
+        try:
+            name = split_job_key(key)
+        except ValueError:
+            return None
+        if self._numbers is None:
+            self._numbers = {product.key: number for number, product in enumerate(self.catalogue)}
+        number = self._numbers.get(name.product)
+        if number is None or name.target not in self.variants:
+            return None
+        for spec in self.bundle(number):
+            if spec.key == key:
+                return spec, self.slot(spec)
+        return None
+
+    # ------------------------------------------------------------------------------------------------- expanding
+
+    def bundle(self, number: int) -> tuple[JobSpec, ...]:
+        """All jobs of one product, upstream before downstream. Jobs that cannot be expanded are missing and noted as problems."""
+        known = self._bundles.get(number)
+        if known is None:
+            known = self._bundles[number] = self._expand(number)
+            if len(self._bundles) > KEPT_BUNDLES:
+                self._bundles.popitem(last=False)
+        return known
+
+    def _expand(self, number: int) -> tuple[JobSpec, ...]:
+        product = self.catalogue[number]
+        record = Record({**product.fields, "key": product.key}, "product")
+        specs: dict[tuple[str, int], JobSpec] = {}
+        for name, compiled in self._compiled.items():
+            for variant in compiled.variants:
+                spec = self._expand_one(compiled, variant, number, product, record, specs)
+                if spec is not None:
+                    specs[name, variant.index] = spec
+        return tuple(specs.values())
+
+    def _expand_one(
+        self,
+        compiled: _Compiled,
+        variant: Variant,
+        number: int,
+        product: Product,
+        record: Record,
+        specs: Mapping[tuple[str, int], JobSpec],
+    ) -> JobSpec | None:
+        upstream = {need: specs.get((need, index)) for need, index in variant.needs.items()}
+        needs = {need: spec for need, spec in upstream.items() if spec is not None}
+        if len(needs) < len(upstream):
+            return None  # its upstream's problem is reported
+        target = compiled.spec
+        context = self._context(target, variant, record, {need: self._promise(spec) for need, spec in needs.items()})
+        values = self._render(compiled, context, product)
+        if values is None:
+            return None
+        facts = compiled.operation.facts
+        params, wrong = validated(facts, values, compiled.deferred)
+        assets, infos, more = self._open_media(compiled, params, needs)
+        if wrong or more:
+            self._note(target, product, [*wrong, *more])
+            return None
+        fields = field_digests(params, {name: asset.sha256 for name, asset in assets.items()})
+        fields |= {f"needs.{need}": spec.fingerprint[:10] for need, spec in needs.items()}
+        known = {name: value for name, value in params.items() if name not in compiled.deferred}
+        seconds = next((info.seconds for info in infos.values() if info.kind is MediaKind.AUDIO), None)
+        path = self._artifact_path(compiled, variant, product, context)
+        if path is None:
+            return None
+        return JobSpec(
+            key=job_key(target.name, product.key, variant.cell),
+            target=target.name,
+            number=number,
+            variant=variant.index,
+            product=product,
+            title=_title(product),
+            cell=variant.cell,
+            operation=target.uses,
+            lane=self.lane_of(target.name),
+            needs={need: spec.key for need, spec in needs.items()},
+            params=params,
+            deferred=compiled.deferred,
+            fields=fields,
+            fingerprint=fingerprint(target.uses, fields, take=_take(variant)),
+            path=path,
+            credits=compiled.operation.price(known, seconds),
+            seconds=facts.typical_seconds,
+            weight=compiled.operation.slots(known),
+        )
+
+    def _context(
+        self, target: TargetSpec, variant: Variant, record: Record, needs: Mapping[str, Mapping[str, object]]
+    ) -> dict[str, object]:
+        context: dict[str, object] = {
+            "product": record,
+            "vars": self._vars,
+            "matrix": Record(variant.values, "matrix"),
+            "needs": Record({need: Record(view, f"needs.{need}") for need, view in needs.items()}, "needs"),
+            "target": target.name,
+            "campaign": self.manifest.name,
+            "take": variant.values.get("take", 1),
+        }
+        context["prompts"] = self._prompts.bind(context)
+        return context
+
+    def _promise(self, spec: JobSpec) -> Mapping[str, object]:
+        """What an upstream job will offer, by name: planning uses it where the real thing is not there yet."""
+        facts = self._compiled[spec.target].operation.facts
+        stand_in = f"needs.{spec.target}"
+        return {
+            "remote_id": f"{stand_in}.remote_id",
+            "files": {output.name: f"{stand_in}.files.{output.name}" for output in facts.outputs},
+            "values": {name: f"{stand_in}.values.{name}" for name in facts.values},
+        }
+
+    def _render(self, compiled: _Compiled, context: Mapping[str, object], product: Product) -> dict[str, JSON] | None:
+        values: dict[str, JSON] = {}
+        good = True
+        for parameter in compiled.parameters:
+            try:
+                value = parameter.render(context)
+            except TemplateError as error:
+                self.problems.template(error, error.mark or parameter.mark, product=product.key)
+                good = False
+                continue
+            if value is not None:
+                values[parameter.name] = value
+        return values if good else None
+
+    def _open_media(
+        self, compiled: _Compiled, params: Mapping[str, JSON], needs: Mapping[str, JobSpec]
+    ) -> tuple[dict[str, Asset], dict[str, MediaInfo], list[Wrong]]:
+        assets: dict[str, Asset] = {}
+        infos: dict[str, MediaInfo] = {}
+        wrong: list[Wrong] = []
+        for media in compiled.media:
+            value = params.get(media.name)
+            if not isinstance(value, str):
+                continue
+            if media.name in compiled.deferred:
+                wrong += self._check_promise(media, value, needs)
+            elif is_link(value):
+                wrong += link_problems(media, value)
+            else:
+                asset, info, problems = self.media.asset(media, value)
+                wrong += problems
+                if asset and info:
+                    assets[media.name], infos[media.name] = asset, info
+        return assets, infos, wrong
+
+    def _check_promise(self, media: Media, value: str, needs: Mapping[str, JobSpec]) -> list[Wrong]:
+        found = stands_for_file(value, needs)
+        if found is None:
+            return []
+        need, name = found
+        outputs = {output.name: output for output in self._compiled[needs[need].target].operation.facts.outputs}
+        made = outputs[name].kind
+        if made is not media.rule.kind:
+            return [Wrong(media.name, f"{media.name} takes {media.rule.kind.value}, but {value} is {made.value}")]
+        if media.rule.sends == "url":
+            hint = "publishing files from here is not supported yet: use a link from the catalogue"
+            return [Wrong(media.name, f"{value} is a local file, but the provider fetches {media.name} from a public link", hint)]
+        return []
+
+    def _note(self, target: TargetSpec, product: Product, wrong: Sequence[Wrong]) -> None:
+        for item in wrong:
+            top = item.parameter.partition(".")[0]
+            node = target.params.get(top)
+            mark = (node.key_mark or node.mark) if node else target.params_mark
+            self.problems.parameter(mark, f"{target.name}: {item.message}", item.hint, product=product.key)
+
+    def _artifact_path(
+        self, compiled: _Compiled, variant: Variant, product: Product, context: Mapping[str, object]
+    ) -> str | None:
+        clash = fold(product.key) in self.catalogue.clashing
+        if self._path is None:
+            return f"{path_component(product.key, clash=clash)}/{compiled.spec.name}{compiled.paths[variant.index]}"
+        safe = Record(_SafeValues(product.fields, product.key, clash=clash), "product")
+        try:
+            return safe_path(self._path.render({**context, "product": safe}))
+        except (TemplateError, ValueError) as error:
+            mark = self._path.mark or Mark(str(self.manifest.path), 1, 1)
+            if isinstance(error, TemplateError):
+                self.problems.template(error, mark, product=product.key)
+            else:
+                self.problems.parameter(mark, f"the artifact path is unusable: {error}", product=product.key)
+            return None
+
+    # ------------------------------------------------------------------------------------------------- submitting
+
+    def materialise(
+        self, spec: JobSpec, results: Mapping[str, JobResult], artifacts: Path
+    ) -> tuple[Mapping[str, JSON], Mapping[str, Asset]]:
+        """The job's parameters with upstream results filled in, local files apart. ``artifacts`` is where the upstream files lie.
+
+        Raises ``TemplateError`` or ``UsageError`` when the job cannot be submitted like this.
+        """
+        compiled = self._compiled[spec.target]
+        params: Mapping[str, JSON] = spec.params
+        if compiled.deferred:
+            needs = {need: _result_view(result, artifacts) for need, result in results.items()}
+            record = Record({**spec.product.fields, "key": spec.product.key}, "product")
+            context = self._context(compiled.spec, compiled.variants[spec.variant], record, needs)
+            values = {p.name: p.render(context) for p in compiled.parameters}
+            params, wrong = validated(
+                compiled.operation.facts, {name: value for name, value in values.items() if value is not None}, frozenset()
+            )
+            _refuse(spec, wrong)
+        media: dict[str, Asset] = {}
+        for rule in compiled.media:
+            value = params.get(rule.name)
+            if isinstance(value, str) and not is_link(value):
+                asset, _, wrong = self.media.asset(rule, value)
+                _refuse(spec, wrong)
+                if asset:
+                    media[rule.name] = asset
+        return {name: value for name, value in params.items() if name not in media}, media
+
+
+@dataclass(frozen=True, slots=True)
+class _Deriver:
+    """A derived column."""
+
+    template: Template
+    context: Callable[[Product], Mapping[str, object]]
+
+    def __call__(self, product: Product) -> JSON:
+        return self.template.value(self.context(product))
+
+
+def _result_view(result: JobResult, artifacts: Path) -> Mapping[str, object]:
+    return {
+        "remote_id": result.remote_id,
+        "files": {name: str((artifacts / stored.path).absolute()) for name, stored in result.artifacts.items()},
+        "values": MappingProxyType(dict(result.values)),
+    }
+
+
+def _refuse(spec: JobSpec, wrong: Sequence[Wrong]) -> None:
+    if wrong:
+        hints = " ".join(item.hint for item in wrong if item.hint)
+        raise UsageError(f"{spec.key}: " + "; ".join(item.message for item in wrong), hint=hints)
+
+
+def _title(product: Product) -> str:
+    for name in TITLE_FIELDS:
+        value = product.fields.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()[:200]
+    return product.key
+
+
+def _take(variant: Variant) -> int:
+    take = variant.values.get("take", 1)
+    return take if isinstance(take, int) else 1
