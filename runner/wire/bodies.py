@@ -100,8 +100,9 @@ def _size(path: Path) -> int:
 
 
 async def _encode_json(document: object) -> bytes:
-    files = list(_files(document))
+    files: list[FileBase64] = []
     try:
+        files.extend(_files(document))
         small = sum(file.path.stat().st_size for file in files) <= BLOCK
         if small:
             return _dump(document)
@@ -198,11 +199,12 @@ def declared_length(response: httpx.Response) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-async def decoded(response: httpx.Response, limit: int) -> AsyncGenerator[bytes, None]:
+async def decoded(response: httpx.Response, limit: int, *, method: str = "GET") -> AsyncGenerator[bytes, None]:
     """The answer's body in pieces. Raises ``AnswerTooLarge`` above ``limit`` bytes (decoded), ``TornAnswer`` for a
     damaged or short one.
     """
-    declared = declared_length(response)
+    bodiless = method == "HEAD" or response.status_code in {204, 304}  # then a length speaks of a body that does not come
+    declared = None if bodiless else declared_length(response)
     if declared is not None and declared > limit:
         raise AnswerTooLarge(f"its answer announces {declared} bytes, more than the {limit} allowed")
     decoder = Decoder(response.headers.get("content-encoding", ""))

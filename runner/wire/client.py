@@ -155,7 +155,7 @@ class HttpWire:
     async def _read(self, pool: httpx.AsyncBaseTransport, message: httpx.Request) -> Response:
         response = await pool.handle_async_request(message)
         try:
-            async with aclosing(decoded(response, self._options.max_answer_bytes)) as pieces:
+            async with aclosing(decoded(response, self._options.max_answer_bytes, method=message.method)) as pieces:
                 parts = [piece async for piece in pieces]
         finally:
             with anyio.CancelScope(shield=True):

@@ -200,6 +200,18 @@ def test_interim_answers_are_skipped() -> None:
     assert exchange(hints, GET)[0].json() == [1]
 
 
+@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "304 Not Modified"), ("GET", "204 No Content")])
+def test_answers_without_a_body_may_announce_one(method: str, status: str) -> None:
+    """The length in an answer to HEAD, or in a 304, speaks of a body that does not come."""
+
+    async def bodiless(visit: Visit) -> None:
+        await visit.head()
+        length = "" if status.startswith("204") else "Content-Length: 99999999\r\n"
+        await visit.send(f"HTTP/1.1 {status}\r\n{length}\r\n".encode())
+
+    assert exchange(bodiless, Request(method, "/x"))[0].body == b""
+
+
 def test_cookies_are_never_kept() -> None:
     """One account's cookie does not travel with another request."""
 
@@ -289,6 +301,11 @@ def test_a_shrinking_file_is_maybe_sent(tmp_path: Path) -> None:
         exchange(shrink, Request("PUT", "/x", file=file))
 
 
+DEEP: list[object] = []
+for _ in range(5000):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -297,6 +314,7 @@ def test_a_shrinking_file_is_maybe_sent(tmp_path: Path) -> None:
         Request("PUT", "/x", file=Path("/")),
         Request("POST", "/x", json={"a": object()}),
         Request("POST", "/x", json={"a": "\ud800"}),
+        Request("POST", "/x", json=DEEP),
         Request("POST", "/x", json={}, file=Path("/nowhere")),
         Request("GET /x HTTP/1.1\r\nX:", "/x"),
         Request("GET", "/x", headers={"bad name": "1"}),

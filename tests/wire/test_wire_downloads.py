@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+import trio.testing
 from hangup import Hangup, Visit
 
 from runner.errors import DownloadFailed
@@ -410,6 +411,31 @@ def test_a_download_on_trio(tmp_path: Path) -> None:
             assert (await wire.fetch("https://cdn.example/v", tmp_path / "v", max_bytes=100)).bytes == 5
 
     anyio.run(run, backend="trio")
+
+
+def test_virtual_time_does_not_run_away_from_small_downloads(tmp_path: Path) -> None:
+    """On trio's self-advancing clock a small download takes no time at all: no thread is waited for."""
+
+    async def run() -> float:
+        async with HttpWire(OPTIONS, transport=Pages({})) as wire:
+            start = anyio.current_time()
+            for number in range(20):
+                await wire.fetch("https://cdn.example/v", tmp_path / str(number), max_bytes=100)
+            return anyio.current_time() - start
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert anyio.run(run, backend="trio", backend_options={"clock": clock}) == 0
+
+
+def test_a_wire_can_be_made_before_the_loop_runs(tmp_path: Path) -> None:
+    """Making a wire needs no event loop; using it does."""
+    wire = HttpWire(OPTIONS, transport=Pages({}))
+
+    async def run() -> None:
+        async with wire:
+            await wire.fetch("https://cdn.example/v", tmp_path / "v", max_bytes=100)
+
+    anyio.run(run)
 
 
 # --------------------------------------------------------------------------------------------------------- addresses
