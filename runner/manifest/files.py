@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from runner.errors import ManifestError, Mark
-from runner.manifest.reader import Reader, show, suggest
+from runner.manifest.reader import Reader, show, show_path, suggest
 from runner.yamltree import MAX_BYTES, Node, decode
 
 MAX_PROMPT_BYTES = 1024 * 1024
@@ -38,9 +38,9 @@ def usable(reader: Reader, node: Node, what: str) -> bool:
 
 def exists(reader: Reader, path: Path, mark: Mark, what: str) -> bool:
     """Whether ``path`` is a regular file; notes why not."""
-    fault = _fault(path)
+    fault = _fault(path, Path(mark.file).name)
     if fault:
-        reader.note(mark, f"{what} {show(str(path))} {fault[0]}", fault[1], "file")
+        reader.note(mark, f"{what} {show_path(path)} {fault[0]}", fault[1], "file")
     return not fault
 
 
@@ -52,7 +52,7 @@ def read(reader: Reader, path: Path, mark: Mark, what: str, limit: int = MAX_BYT
         with path.open("rb") as stream:
             return stream.read(limit + 1)
     except OSError as error:
-        reader.note(mark, f"{what} {show(str(path))} cannot be read: {error.strerror}", "check its permissions", "file")
+        reader.note(mark, f"{what} {show_path(path)} cannot be read: {error.strerror}", "check its permissions", "file")
         return None
 
 
@@ -62,7 +62,7 @@ def template(reader: Reader, path: Path, node: Node) -> str | None:
     if data is None:
         return None
     if len(data) > MAX_PROMPT_BYTES:
-        reader.note(node.mark, f"the prompt file {show(str(path))} is larger than 1 MB", "name a text file", "file")
+        reader.note(node.mark, f"the prompt file {show_path(path)} is larger than 1 MB", "name a text file", "file")
         return None
     try:
         text = decode(data, file=str(path))
@@ -70,14 +70,14 @@ def template(reader: Reader, path: Path, node: Node) -> str | None:
         reader.problems += error.problems
         return None
     if not text.strip():
-        reader.note(node.mark, f"the prompt file {show(str(path))} is empty", "write the prompt into it", "prompt")
+        reader.note(node.mark, f"the prompt file {show_path(path)} is empty", "write the prompt into it", "prompt")
         return None
     # A checkout with other line ends must not make other prompts: that would be paid for again.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _fault(path: Path) -> tuple[str, str] | None:
-    """(fault, hint) of a path that is no readable regular file."""
+def _fault(path: Path, asking: str) -> tuple[str, str] | None:
+    """(fault, hint) of a path that is no readable regular file; ``asking`` is the name of the file that names it."""
     try:
         if path.is_file():
             return None
@@ -86,9 +86,9 @@ def _fault(path: Path) -> tuple[str, str] | None:
         if path.exists():
             return "is not a regular file", "name a regular file"
         if path.parent.is_dir():
-            names = [entry.name for entry in islice(path.parent.iterdir(), 1000)]
-            return "does not exist", suggest(path.name, sorted(names)) or f"there is no such file in {show(str(path.parent))}"
-        return "does not exist", f"there is no folder {show(str(path.parent))}"
+            names = [entry.name for entry in islice(path.parent.iterdir(), 1000) if entry.name != asking]
+            return "does not exist", suggest(path.name, sorted(names)) or f"there is no such file in {show_path(path.parent)}"
+        return "does not exist", f"there is no folder {show_path(path.parent)}"
     except (OSError, ValueError):
         return "cannot be read", "check the path and its permissions"
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from runner.manifest.matrix import axis_values
 from runner.manifest.model import NeedSpec, TargetSpec
-from runner.manifest.reader import Reader, choices, show
+from runner.manifest.reader import Reader, choices, short, show
 
 
 def ordered(reader: Reader, targets: Mapping[str, TargetSpec], unsure: Collection[str] = ()) -> dict[str, TargetSpec]:
@@ -31,13 +31,15 @@ def _known_needs(reader: Reader, target: TargetSpec, targets: Mapping[str, Targe
     known: list[str] = []
     for need in target.needs.values():
         if need.target == target.name:
-            reader.note(need.mark, f"target '{target.name}' needs itself", "remove it from `needs`", "cycle")
+            reader.note(need.mark, f"target {show(target.name)} needs itself", "remove it from `needs`", "cycle")
         elif need.target in targets:
             known.append(need.target)
         else:
             others = [name for name in targets if name != target.name]
             hint = reader.suggest(need.target, others) or f"targets: {choices(others) or 'no others'}"
-            reader.note(need.mark, f"target '{target.name}' needs the unknown target {show(need.target)}", hint, "unknown-target")
+            reader.note(
+                need.mark, f"target {show(target.name)} needs the unknown target {show(need.target)}", hint, "unknown-target"
+            )
     return known
 
 
@@ -83,7 +85,9 @@ def _note_cycles(reader: Reader, targets: Mapping[str, TargetSpec], stuck: Mappi
 
 def _note_cycle(reader: Reader, targets: Mapping[str, TargetSpec], cycle: list[str]) -> None:
     shown = [*cycle, cycle[0]]
-    story = " -> ".join(shown if len(shown) <= 12 else [*shown[:10], f"... ({len(cycle)} targets)", shown[-1]])
+    story = " -> ".join(
+        short(one) for one in (shown if len(shown) <= 12 else [*shown[:10], f"... ({len(cycle)} targets)", shown[-1]])
+    )
     need = targets[cycle[0]].needs[shown[1]]
     reader.note(need.mark, f"targets need each other: {story}", "remove one of these needs", "cycle")
 
@@ -101,12 +105,12 @@ def _check_pins(reader: Reader, targets: Mapping[str, TargetSpec], unsure: Colle
 def _check_need(reader: Reader, target: TargetSpec, need: NeedSpec, axes: Mapping[str, tuple[str, ...]]) -> None:
     for axis, value in need.pins.items():
         mark = need.pin_marks[axis]
-        place = f"target '{target.name}' pins"
+        place = f"target {show(target.name)} pins"
         if axis not in axes:
-            hint = reader.suggest(axis, axes) or f"axes of '{need.target}': {choices(axes) or 'none'}"
-            reader.note(mark, f"{place} {show(axis)}, which is no axis of '{need.target}'", hint, "unknown-axis")
+            hint = reader.suggest(axis, axes) or f"axes of {show(need.target)}: {choices(axes) or 'none'}"
+            reader.note(mark, f"{place} {show(axis)}, which is no axis of {show(need.target)}", hint, "unknown-axis")
         elif value not in axes[axis]:
-            message = f"{place} {axis} to {show(value)}, which '{need.target}' does not have"
+            message = f"{place} {short(axis)} to {show(value)}, which {show(need.target)} does not have"
             reader.note(
                 mark, message, f"{reader.suggest(value, axes[axis])} values: {choices(axes[axis])}".strip(), "unknown-value"
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.errors import Mark
 from runner.manifest import files
-from runner.manifest.reader import Reader, kind_of
+from runner.manifest.reader import Reader, kind_of, show
 from runner.manifest.shape import FREE_KEY, MANIFEST, MERGED, VERSION, Kind
 from runner.yamltree import Node, parse
 
@@ -127,7 +127,7 @@ class _Walk:
         for target in before.keys() & later.keys():
             first = before[target].key_mark or before[target].mark
             mark = later[target].key_mark or later[target].mark
-            message = f"target '{target}' is already defined at {first}"
+            message = f"target {show(target)} is already defined at {first}"
             self.reader.note(mark, message, "rename or remove one of them", "duplicate-target")
 
 

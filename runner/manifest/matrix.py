@@ -12,7 +12,7 @@ from itertools import product
 
 from runner.errors import Mark
 from runner.manifest.model import AxisValue, MatrixSpec, value_text
-from runner.manifest.reader import Reader, choices, show
+from runner.manifest.reader import Reader, choices, short, show
 from runner.manifest.shape import MATRIX_WORDS, RESERVED_AXES, Kind
 from runner.yamltree import Node
 
@@ -61,7 +61,7 @@ def read_matrix(reader: Reader, node: Node, where: str) -> MatrixSpec | None:
     marks: dict[str, Mark] = {}
     for axis, child in entries.items():
         if axis not in MATRIX_WORDS and axis_name(reader, axis, child.key_mark or child.mark):
-            axes[axis] = _axis(reader, child, f"{where}.{axis}")
+            axes[axis] = _axis(reader, child, f"{where}.{short(axis)}")
             marks[axis] = child.key_mark or child.mark
     include, include_marks = _extras(reader, entries.get("include"), f"{where}.include")
     exclude, exclude_marks = _extras(reader, entries.get("exclude"), f"{where}.exclude")
@@ -137,7 +137,7 @@ def _extra(reader: Reader, node: Node, where: str) -> dict[str, AxisValue]:
         reader.note(node.mark, f"{where}: this entry is empty", "name at least one axis and value", "matrix")
     entry: dict[str, AxisValue] = {}
     for axis, child in node.value.items():
-        value = axis_value(reader, child, f"{where}.{axis}")
+        value = axis_value(reader, child, f"{where}.{short(axis)}")
         if axis_name(reader, axis, child.key_mark or child.mark) and value is not None:
             entry[axis] = value
     return entry
@@ -152,7 +152,7 @@ def _check_excludes(reader: Reader, spec: MatrixSpec, where: str) -> None:
                 hint = reader.suggest(axis, spec.axes) or f"axes: {choices(spec.axes) or 'none'}"
                 reader.note(mark, f"{where}.exclude names the unknown axis {show(axis)}", hint, "unknown-axis")
             elif known and value_text(value) not in known:
-                message = f"{where}.exclude: the axis '{axis}' has no value {show(value_text(value))}"
+                message = f"{where}.exclude: the axis {show(axis)} has no value {show(value_text(value))}"
                 reader.note(mark, message, _values_hint(reader, value_text(value), known), "unknown-value")
 
 

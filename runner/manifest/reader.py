@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import PurePath
 
 from runner.errors import Mark, Problem
 from runner.manifest.model import Text
@@ -168,17 +169,28 @@ def describe(node: Node) -> str:
     return str(kind)
 
 
+def short(text: str) -> str:
+    """User's text on one line, not too long."""
+    line = " ".join(text.split())
+    return f"{line[:60]}..." if len(line) > MAX_NAME else line
+
+
 def show(text: str) -> str:
     """User's text in quotes, on one line, not too long."""
-    line = " ".join(text.split())
-    return f"'{line[:60]}...'" if len(line) > 63 else f"'{line}'"
+    return f"'{short(text)}'"
+
+
+def show_path(path: PurePath) -> str:
+    """A path in quotes; of a long one the end, which tells more than the beginning."""
+    text = str(path)
+    return f"'...{text[-97:]}'" if len(text) > 100 else f"'{text}'"
 
 
 def choices(known: Iterable[object], *, limit: int = 12) -> str:
     """A short list of what is possible."""
     words = [str(one) for one in known]
     more = f", ... ({len(words)} in all)" if len(words) > limit else ""
-    return ", ".join(words[:limit]) + more
+    return ", ".join(short(one) for one in words[:limit]) + more
 
 
 def _outside(value: object, rule: Mapping[str, object]) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.errors import Mark
 from runner.manifest import files
 from runner.manifest.model import CatalogueSpec, LimitsSpec, PromptSpec, Text
-from runner.manifest.reader import Reader, choices, describe, kind_of, show
+from runner.manifest.reader import Reader, choices, describe, kind_of, short, show, show_path
 from runner.manifest.shape import ARTIFACTS, CATALOGUE, FASTEST_RATE, LIMITS, PROMPT, RATE, UNITS, Kind
 from runner.model import JSON
 from runner.yamltree import Node, scalar
@@ -54,19 +54,19 @@ def _override(reader: Reader, name: str, text: str, original: Node) -> JSON:
     if kind in {Kind.TEXT, Kind.NOTHING}:
         return text
     if kind in {Kind.LIST, Kind.MAPPING}:
-        message = f"{OVERRIDE} cannot set '{name}': it is {describe(original)} in the manifest"
+        message = f"{OVERRIDE} cannot set {show(name)}: it is {describe(original)} in the manifest"
         reader.note(mark, message, "change it in the manifest", "override")
         return None
     try:
         value = scalar(text.strip())
     except ValueError as error:
-        reader.note(mark, f"{OVERRIDE} {name}: {error}", "write a smaller number", "override")
+        reader.note(mark, f"{OVERRIDE} {short(name)}: {error}", "write a smaller number", "override")
         return None
     flag = isinstance(value, bool)
     if isinstance(value, int | float) and flag == (kind is Kind.FLAG):
         return value
     expected = Kind.FLAG if kind is Kind.FLAG else Kind.NUMBER
-    reader.note(mark, f"{OVERRIDE} {name}: expected {expected}, got text {show(text)}", f"write {expected}", "override")
+    reader.note(mark, f"{OVERRIDE} {short(name)}: expected {expected}, got text {show(text)}", f"write {expected}", "override")
     return None
 
 
@@ -127,7 +127,7 @@ def _fields(reader: Reader, node: Node | None) -> dict[str, Text]:
     for name, child in (files.entries_of(node) if node else {}).items():
         if not name.strip():
             reader.note(child.key_mark or child.mark, "a derived column has no name", "name it", "name")
-        text = reader.text(child, f"catalogue.fields.{name}")
+        text = reader.text(child, f"catalogue.fields.{short(name)}")
         if text:
             found[name] = text
     return found
@@ -145,7 +145,7 @@ def read_prompts(reader: Reader, node: Node | None) -> dict[str, PromptSpec]:
 
 
 def _prompt(reader: Reader, name: str, node: Node) -> PromptSpec | None:
-    where = f"prompts.{name}"
+    where = f"prompts.{short(name)}"
     if isinstance(node.value, Mapping):
         file = reader.section(node, PROMPT, where).get("file")
         return _prompt_file(reader, name, file) if file and files.usable(reader, file, "the prompt file") else None
@@ -169,14 +169,14 @@ def read_limits(reader: Reader, node: Node | None) -> dict[str, LimitsSpec]:
     found: dict[str, LimitsSpec] = {}
     for name, child in (files.entries_of(node) if node else {}).items():
         mark = child.key_mark or child.mark
-        entries = reader.section(child, LIMITS, f"providers.{name}")
+        entries = reader.section(child, LIMITS, f"providers.{short(name)}")
         concurrency, budget, rate = (entries.get(key) for key in ("concurrency", "budget", "rate"))
         if reader.name(name, mark, "a provider"):
             found[name] = LimitsSpec(
                 provider=name,
                 mark=mark,
                 concurrency=concurrency.value if concurrency and isinstance(concurrency.value, int) else None,
-                rate=_rate(reader, rate, f"providers.{name}.rate") if rate else None,
+                rate=_rate(reader, rate, f"providers.{short(name)}.rate") if rate else None,
                 budget=float(budget.value) if budget and isinstance(budget.value, int | float) else None,
             )
     return found
@@ -219,5 +219,5 @@ def read_runs(reader: Reader, node: Node | None, root: Path) -> Path:
     except (OSError, ValueError):
         taken = True
     if taken:
-        reader.note(node.mark, f"runs: {show(str(folder))} is not a folder", "name a folder, existing or new", "file")
+        reader.note(node.mark, f"runs: {show_path(folder)} is not a folder", "name a folder, existing or new", "file")
     return folder.absolute()

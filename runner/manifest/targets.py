@@ -12,7 +12,7 @@ from runner.errors import Mark
 from runner.manifest.files import entries_of
 from runner.manifest.matrix import axis_value, read_matrix
 from runner.manifest.model import GateSpec, NeedSpec, TargetSpec, value_text
-from runner.manifest.reader import Reader, describe, show
+from runner.manifest.reader import Reader, describe, short, show
 from runner.manifest.shape import DURATION, GATE, LONGEST_DEADLINE, TARGET, UNITS, USES, Kind
 from runner.yamltree import Node
 
@@ -34,7 +34,7 @@ def read_targets(reader: Reader, node: Node) -> dict[str, TargetSpec]:
 
 
 def _target(reader: Reader, name: str, node: Node) -> TargetSpec:
-    where = f"targets.{name}"
+    where = f"targets.{short(name)}"
     entries = reader.section(node, TARGET, where)
     mark = node.key_mark or node.mark
     uses, params, takes, priority = (entries.get(key) for key in ("uses", "with", "takes", "priority"))
@@ -69,11 +69,11 @@ def _uses(reader: Reader, node: Node, where: str) -> str:
 
 def _needs(reader: Reader, node: Node | None, target: str) -> dict[str, NeedSpec]:
     """``needs`` in its three forms: a name, a list of names, a mapping of names to pins."""
-    where = f"targets.{target}.needs"
+    where = f"targets.{short(target)}.needs"
     if node is None:
         return {}
     if isinstance(node.value, Mapping):
-        return {name: _need(reader, name, child, f"{where}.{name}") for name, child in node.value.items()}
+        return {name: _need(reader, name, child, f"{where}.{short(name)}") for name, child in node.value.items()}
     found: dict[str, NeedSpec] = {}
     for child in node.value if isinstance(node.value, tuple) else (node,):
         if not isinstance(child.value, str):
@@ -91,10 +91,10 @@ def _need(reader: Reader, name: str, node: Node, where: str) -> NeedSpec:
     marks: dict[str, Mark] = {}
     for axis, child in (reader.mapping(node, where) or {}).items():
         if isinstance(child.value, tuple):
-            message = f"{where}.{axis}: expected one value, got a list"
+            message = f"{where}.{short(axis)}: expected one value, got a list"
             reader.note(child.mark, message, "pin one value; to use several, leave the axis unpinned", "type")
             continue
-        value = axis_value(reader, child, f"{where}.{axis}")
+        value = axis_value(reader, child, f"{where}.{short(axis)}")
         if value is not None:
             pins[axis], marks[axis] = value_text(value), child.mark
     return NeedSpec(name, pins, mark, marks)

@@ -84,6 +84,7 @@ _SCALAR_TAGS: Mapping[str, tuple[type, ...]] = {
     "bool": (bool,),
     "null": (type(None),),
 }
+_COLON = re.compile(r"\s*:")
 _PROPERTIES = re.compile(r"(?:(?:[&!][^\s]*|#[^\r\n]*)\s+)*")
 _QUOTE_IT = "put it in quotes if it is text"
 
@@ -98,6 +99,8 @@ class _Key:
 
     name: str | None
     mark: Mark
+    end: int
+    """Index behind the key."""
     merge: bool = False
 
 
@@ -175,8 +178,8 @@ class _Builder:
     # ---- scalars and aliases
 
     def _scalar(self, event: ScalarEvent) -> None:
-        index = self._skip_properties(event)
-        mark = self.page.mark(index, event.end_mark.index)
+        index = self._start(event)
+        mark = self.page.mark(index, max(index, event.end_mark.index))
         value = self._value(event, mark)
         content = self._content(event, index) if isinstance(value, str) and event.style else None
         if isinstance(value, str):
@@ -185,10 +188,17 @@ class _Builder:
         built = _Built(Node(value, mark, None, content), 1, 0)
         if event.anchor:
             self.anchors[event.anchor] = built
-        self._place(built, merge=merge, index=index)
+        self._place(built, (index, event.end_mark.index), merge=merge)
 
-    def _skip_properties(self, event: ScalarEvent) -> int:
+    def _start(self, event: ScalarEvent) -> int:
+        """Where the value itself begins: behind anchor and tag. Of nothing at all: behind the colon or dash that announces it."""
         index: int = event.start_mark.index
+        if event.style is None and not event.value and not event.anchor and not event.tag and self.frames:
+            key = self.frames[-1].key
+            colon = _COLON.match(self.page.text, key.end, index) if key else None
+            if colon or not self.frames[-1].mapping:
+                index = colon.end() if colon else len(self.page.text[:index].rstrip())
+            return index
         if event.anchor or event.tag:
             found = _PROPERTIES.match(self.page.text, index, event.end_mark.index)
             index = found.end() if found else index
@@ -231,7 +241,7 @@ class _Builder:
         if found := CONTROL.search(value):
             message = f"an escape stands for the control character U+{ord(found.group()):04X}"
             self._note(mark, message, "remove it; text may hold line breaks and tabs only", "control-character")
-        return value
+        return CONTROL.sub("?", value)
 
     def _content(self, event: ScalarEvent, index: int) -> Mark:
         if event.style not in {"|", ">"}:
@@ -263,7 +273,7 @@ class _Builder:
             else:
                 self._note(mark, f"no anchor &{event.anchor} stands above", f"write &{event.anchor} before its value", "alias")
             built = _Built(Node(None, mark), 1, 0)
-        self._place(built, merge=False, index=event.start_mark.index)
+        self._place(built, (event.start_mark.index, event.end_mark.index))
 
     # ---- lists and mappings
 
@@ -291,7 +301,7 @@ class _Builder:
             self.anchors[frame.anchor] = built
         # Its members were counted one by one; only an alias brings in many at once.
         self.nodes -= frame.size - 1
-        self._place(built, merge=False, index=frame.index)
+        self._place(built, (frame.index, end))
 
     def _merged(self, frame: _Frame) -> dict[str, Node]:
         """``<<`` gives what the mapping itself does not say; of several, the first one wins."""
@@ -306,11 +316,11 @@ class _Builder:
                     self._note(source.mark, "<< takes a mapping or a list of mappings", "write <<: *name", "merge")
         return {**merged, **frame.entries}
 
-    def _place(self, built: _Built, *, merge: bool, index: int) -> None:
-        """Put a finished node where it belongs: root, list, key or value."""
+    def _place(self, built: _Built, span: tuple[int, int], *, merge: bool = False) -> None:
+        """Put a finished node, written at ``span`` of the text, where it belongs: root, list, key or value."""
         self.nodes += built.size
         if self.nodes > MAX_NODES:
-            mark = self.page.mark(index)
+            mark = self.page.mark(span[0])
             self._note(mark, f"the document has more than {MAX_NODES:,} values, aliases counted", "split it", "size")
             raise _Stop
         if not self.frames:
@@ -318,31 +328,32 @@ class _Builder:
             return
         frame = self.frames[-1]
         if len(self.frames) + built.height > MAX_DEPTH:
-            self._note(self.page.mark(index), f"values are nested deeper than {MAX_DEPTH} levels", "flatten them", "depth")
+            self._note(self.page.mark(span[0]), f"values are nested deeper than {MAX_DEPTH} levels", "flatten them", "depth")
             raise _Stop
         frame.size += built.size
         frame.height = max(frame.height, built.height)
         if not frame.mapping:
             frame.items.append(built.node)
         elif frame.key is None:
-            frame.key = self._key(frame, built.node, merge=merge, index=index)
+            frame.key = self._key(frame, built.node, span, merge=merge)
         else:
             self._entry(frame, frame.key, built.node)
             frame.key = None
 
-    def _key(self, frame: _Frame, node: Node, *, merge: bool, index: int) -> _Key:
-        mark = self.page.mark(index, index + len(node.mark.text) if not isinstance(node.value, tuple | Mapping) else None)
+    def _key(self, frame: _Frame, node: Node, span: tuple[int, int], *, merge: bool) -> _Key:
+        index, end = span
+        mark = self.page.mark(index, max(span))
         name = node.value
         if not isinstance(name, str):
             self._bad_key(frame, node, mark, index)
-            return _Key(None, mark)
+            return _Key(None, mark, end)
         if name in frame.key_marks:
             first = frame.key_marks[name]
             message = f"the key {name[:SHOWN]!r} stands twice; first in line {first.line}, column {first.column}"
             self._note(mark, message, "remove or rename one of them", "duplicate-key")
-            return _Key(None, mark)
+            return _Key(None, mark, end)
         frame.key_marks[name] = mark
-        return _Key(name, mark, merge)
+        return _Key(name, mark, end, merge)
 
     def _bad_key(self, frame: _Frame, node: Node, mark: Mark, index: int) -> None:
         text = self.page.text
