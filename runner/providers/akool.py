@@ -184,7 +184,7 @@ class TalkingPhoto:
         try:
             data = at(self._judge.opened(response, paid=False), "data")
         except Refused as refusal:
-            if refusal.cause == "not_found" or refusal.code == "1003":
+            if refusal.code == "1008":
                 return Observation(remote_id, Phase.MISSING)
             raise
         if id_at(data, "_id") not in {"", remote_id}:

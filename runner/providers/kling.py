@@ -67,6 +67,8 @@ _PHASES: Final[Mapping[str, Phase]] = {
 
 _TAKEN: Final = re.compile(r"duplicat|already|not unique|must be unique|repeat", re.IGNORECASE)
 _DUPLICATE: Final = re.compile(rf"external.?task.?id|{_TAKEN.pattern}", re.IGNORECASE)
+_NO_SUCH_TASK: Final = frozenset({"1200", "1201", "1203", "HTTP 404"})
+"""A question about one task answered like this: there is none (K-INFO), or the name cannot be that of one."""
 _ENVELOPE: Final = Envelope(good="0", words="message")
 
 
@@ -217,7 +219,7 @@ class Avatar:
         try:
             answer = self._judge.opened(response, paid=False)
         except Refused as refusal:
-            if refusal.cause in {"not_found", "bad_input"}:
+            if refusal.code in _NO_SUCH_TASK:
                 return None
             raise
         task = at(answer, "data")

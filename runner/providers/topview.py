@@ -147,7 +147,7 @@ class ImageToVideo:
         try:
             result = at(self._judge.opened(response, paid=False), "result")
         except Refused as refusal:
-            if refusal.cause in {"not_found", "bad_input"}:
+            if refusal.code == "4004":
                 return Observation(remote_id, Phase.MISSING)
             raise
         if id_at(result, "taskId") not in {"", remote_id}:
