@@ -34,7 +34,7 @@ def product_picture(title: str, seed: int, size: int = 600) -> bytes:
     shadow = mix(PACKSHOT_GROUND, palette.ink, 0.35)
     scenery.put_shadow(picture, item, (place.centre - place.side // 2, place.foot - place.side), shadow)
     picture.paste(item, (place.centre - place.side // 2, place.foot - place.side), item)
-    comment = pictures.PACKSHOT_COMMENT + f"{kind} {PALETTES.index(palette)}".encode("ascii")
+    comment = pictures.packshot_comment(kind, PALETTES.index(palette))
     return encoding.jpeg(picture, quality=86, comment=comment)
 
 

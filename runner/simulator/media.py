@@ -116,11 +116,12 @@ class MediaMaker:
 
         script = self._script(order)
         if _presented(order):
-            return encoding.jpeg(motion.presented_still(script), comment=pictures.PRESENTED_COMMENT)
+            scene, mark = motion.presented_still(script)
+            return encoding.jpeg(scene, comment=pictures.PRESENTED_COMMENT + b" " + mark)
         place = scenery.stage(order.width, order.height)
         item = scenery.goods(script.title, order.picture, script.palette, place.side, script.seed)
         image = scenery.still(script.title, script.kicker, item, script.palette, place)
-        return encoding.jpeg(image, comment=pictures.STILL_COMMENT)
+        return encoding.jpeg(image, comment=pictures.STILL_COMMENT + b" " + item.mark)
 
     def _clip(self, order: MediaOrder) -> bytes:
         from runner.simulator import encoding, motion, tones

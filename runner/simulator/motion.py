@@ -14,10 +14,10 @@ from PIL import Image
 
 from runner.simulator import pictures, plates, presenter, scenery
 from runner.simulator.encoding import Reel
-from runner.simulator.palette import Palette, dice, lit
+from runner.simulator.palette import Palette, dice, lit, mix
 from runner.simulator.plates import Plate, Sprite
 from runner.simulator.tones import Speech
-from runner.simulator.typeface import draw_text, set_text
+from runner.simulator.typeface import clean, draw_text, set_text
 
 RATE = 12
 """Frames a second: enough for a rehearsal, and a third of the work of real footage."""
@@ -100,7 +100,7 @@ def _camera(script: Script) -> Callable[[float], Plate]:
 
 def _full_picture(script: Script) -> Image.Image | None:
     """The picture, cut to the clip's format, when it has a background and nearly that format already."""
-    if pictures.packshot_of(script.picture) is not None:
+    if pictures.packshot_of(script.picture) is not None and not pictures.is_still(script.picture):
         return None
     opened = pictures.open_picture(script.picture, round(max(script.width, script.height) * _REACH))
     if opened is None or pictures.cut_out(opened):
@@ -183,7 +183,7 @@ def _line(picture: Plate, share: float) -> None:
 def present(script: Script, speech: Speech) -> Reel:
     """A person beside the product who says what ``speech`` sounds like, with the prompt as caption."""
     frames, loop = frames_of(script.seconds)
-    base, cast = plates.plate(_studio(script)), _cast(script)
+    base, cast = plates.plate(_studio(script)[0]), _cast(script)
     caption = plates.sprite(_caption(script))
     blinks = _blinks(script, loop)
 
@@ -236,14 +236,14 @@ def _cast(script: Script) -> Cast:
     return Cast(cast(parts.body), [*map(cast, parts.eyes)], [*map(cast, parts.mouths)], [*map(cast, parts.arms)], at)
 
 
-def _studio(script: Script) -> Image.Image:
-    """The scene without the person."""
+def _studio(script: Script) -> tuple[Image.Image, bytes]:
+    """The scene without the person, and the mark of the product in it."""
     place = scenery.stage(script.width, script.height, presented=True)
     item = scenery.goods(script.title, script.picture, script.palette, place.side, script.seed)
     scene = scenery.backdrop(place, script.palette, dice("studio", script.title, script.seed))
     scenery.put_goods(scene, place, item, script.palette)
     scenery.put_mark(scene, place.unit)
-    return scene
+    return scene, item.mark
 
 
 def _blinks(script: Script, loop: int) -> frozenset[int]:
@@ -259,7 +259,8 @@ def _caption(script: Script) -> Image.Image:
     inner = script.width - 10 * unit
     small = set_text(script.title.upper(), round(unit * 1.8), inner)
     wide = script.width > script.height * 1.2
-    words = set_text(script.prompt or script.title, round(unit * (2.5 if wide else 2.9)), inner, lines=1 if wide else 2)
+    said = clean(script.prompt).removeprefix(clean(script.title)).lstrip(" .,:;!?–—") or script.title
+    words = set_text(said, round(unit * (2.5 if wide else 2.9)), inner, lines=1 if wide else 2)
     high = 4 * unit + (3 * unit if small else 0) + (words.height if words else 0)
     strip = Image.new("RGBA", (script.width, _even(high + 3 * unit)))
     card = Image.new("RGBA", (script.width - 4 * unit, high), (20, 20, 26, 0))
@@ -267,18 +268,18 @@ def _caption(script: Script) -> Image.Image:
     strip.alpha_composite(card, (2 * unit, 0))
     y = 2 * unit
     if small is not None:
-        draw_text(strip, small, (5 * unit, y), lit(script.palette.glow, 0.92))
+        draw_text(strip, small, (5 * unit, y), mix(script.palette.glow, scenery.WHITE, 0.6))
         y += 3 * unit
     if words is not None:
         draw_text(strip, words, (5 * unit, y), scenery.WHITE)
     return strip
 
 
-def presented_still(script: Script) -> Image.Image:
-    """One picture of the person with the product, smiling, RGB."""
-    scene = _studio(script)
+def presented_still(script: Script) -> tuple[Image.Image, bytes]:
+    """One picture of the person with the product, smiling, RGB, and the mark of the product in it."""
+    scene, mark = _studio(script)
     across, at = standing(script.width, script.height)
     parts = presenter.draw(presenter.person_for(script.title, script.seed, script.palette), across)
     for part in (parts.body, parts.eyes[0], parts.mouths[0], parts.arms[3]):
         scene.paste(part.image, (at[0] + part.at[0], at[1] + part.at[1]), part.image)
-    return scene
+    return scene, mark

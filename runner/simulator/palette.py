@@ -60,7 +60,7 @@ def dice(*parts: object) -> random.Random:
 
 def palette_for(title: str, seed: int) -> Palette:
     """The palette of a product."""
-    return dice("palette", title, seed).choice(PALETTES)
+    return dice("mood", title, seed).choice(PALETTES)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:

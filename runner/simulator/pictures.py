@@ -19,7 +19,7 @@ STILL_COMMENT = b"callsheet rehearsal still"
 """Stands in the JPEG comment of every still that a rehearsal makes."""
 PRESENTED_COMMENT = STILL_COMMENT + b" with presenter"
 PACKSHOT_COMMENT = b"callsheet packshot "
-"""Stands in the JPEG comment of a drawn packshot, followed by what it shows: ``shoe 3`` (kind and palette)."""
+"""Stands in the JPEG comment of a drawn product's picture, followed by what it shows: ``shoe 3`` (kind and palette)."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _BROKEN = (
@@ -78,6 +78,11 @@ def is_still(data: bytes | None) -> bool:
 def is_presented(data: bytes | None) -> bool:
     """Whether this is a rehearsal's still that shows a person beside the product."""
     return PRESENTED_COMMENT in _head(data)
+
+
+def packshot_comment(kind: str, palette: int) -> bytes:
+    """What a drawn product's picture carries."""
+    return PACKSHOT_COMMENT + f"{kind} {palette}".encode("ascii")
 
 
 def packshot_of(data: bytes | None) -> tuple[str, int] | None:

@@ -40,7 +40,7 @@ def person_for(title: str, seed: int, palette: Palette) -> Person:
     cloths = sorted(_CLOTHS, key=lambda cloth: -_apart(cloth, palette.wall))[:3]
     cloth = throw.choice(cloths)
     tone = throw.randrange(len(_SKINS))
-    skin, hair = _SKINS[tone], throw.choice(_HAIRS[: 2 if tone > 2 else len(_HAIRS)])
+    skin, hair = _SKINS[tone], throw.choice(_HAIRS[: (6, 6, 6, 2, 1)[tone]])
     under = mix(palette.label, palette.body, 0.15) if _apart(palette.label, cloth) > 60 else palette.body
     return Person(skin, hair, cloth, under, throw.randrange(4), glasses=throw.random() < 0.25)
 

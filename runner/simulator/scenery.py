@@ -77,22 +77,37 @@ def _presented(width: int, height: int, unit: int) -> Stage:
     return Stage(width, height, round(foot - side * 0.16), centre, foot, side, (margin, 0), width - 2 * margin, unit)
 
 
-def goods(title: str, picture: bytes | None, palette: Palette, side: int, seed: int) -> Image.Image:
-    """The product as an RGBA square of ``side`` pixels that stands on the line at 95 % of its height: its own picture, cut out
-    or as a print with round corners; a drawn product when there is no picture that opens.
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """A product ready to be placed: an RGBA square that stands on the line at 95 % of its height.
+
+    ``mark`` says what was drawn, so that the next picture in a chain draws the same; empty for real pictures.
+    """
+
+    image: Image.Image
+    mark: bytes = b""
+
+
+def goods(title: str, picture: bytes | None, palette: Palette, side: int, seed: int) -> Goods:
+    """The product, ``side`` pixels wide: its own picture, cut out or as a print with round corners; drawn when it is a drawn
+    packshot, or when there is no picture that opens.
     """
     own = pictures.is_still(picture)
     opened = pictures.open_picture(picture, side * 2 if own else side)
     if opened is None:
-        return drawing.product(drawing.kind_of(title, seed), palette, side)
+        return _drawn(drawing.kind_of(title, seed), PALETTES.index(palette), side)
     shown = pictures.packshot_of(picture)
     if shown is not None and shown[0] in drawing.KINDS and shown[1] < len(PALETTES):
-        return drawing.product(shown[0], PALETTES[shown[1]], side)
+        return _drawn(*shown, side)
     if own:
         opened = _closer(opened, presented=pictures.is_presented(picture))
     elif pictures.cut_out(opened):
-        return _seated(opened, side)
-    return _framed(opened, side)
+        return Goods(_seated(opened, side))
+    return Goods(_framed(opened, side))
+
+
+def _drawn(kind: str, number: int, side: int) -> Goods:
+    return Goods(drawing.product(kind, PALETTES[number], side), pictures.packshot_comment(kind, number))
 
 
 def _seated(picture: Image.Image, side: int) -> Image.Image:
@@ -201,11 +216,11 @@ def _table(scene: Image.Image, place: Stage, palette: Palette) -> None:
     scene.paste(lit(palette.table, 0.5), (0, place.horizon - place.unit * 2), shade.transpose(Image.Transpose.FLIP_TOP_BOTTOM))
 
 
-def put_goods(scene: Image.Image, place: Stage, item: Image.Image, palette: Palette) -> None:
+def put_goods(scene: Image.Image, place: Stage, item: Goods, palette: Palette) -> None:
     """Stand the product on the table with the shadow it throws."""
     at = (place.centre - place.side // 2, place.foot - place.side)
-    put_shadow(scene, item, at, mix(palette.table, (0, 0, 0), 0.72))
-    scene.paste(item, at, item)
+    put_shadow(scene, item.image, at, mix(palette.table, (0, 0, 0), 0.72))
+    scene.paste(item.image, at, item.image)
 
 
 def put_shadow(scene: Image.Image, image: Image.Image, at: tuple[int, int], dark: Colour) -> None:
@@ -264,7 +279,7 @@ def put_mark(scene: Image.Image, unit: int) -> None:
     draw_text(scene, setting, (left + pad, top + round((height - unit * 1.7) / 2 - unit * 0.15)), (255, 255, 255))
 
 
-def still(title: str, kicker: str, item: Image.Image, palette: Palette, place: Stage) -> Image.Image:
+def still(title: str, kicker: str, item: Goods, palette: Palette, place: Stage) -> Image.Image:
     """A whole still, RGB."""
     scene = backdrop(place, palette, dice("scene", title, place.width > place.height))
     put_goods(scene, place, item, palette)
