@@ -228,8 +228,8 @@ def _product(item: _Element) -> dict[str, JSON]:
     own: dict[str, JSON] = {}
     for element in item.children:
         name = _SAME.get(element.name, element.name)
-        if element.kind == "own" and not fields.get(name):
-            _add(own, name, _flat(element))
+        if element.kind == "own" and not fields.get(name) and (text := _flat(element)):
+            _add(own, name, text)
     fields.update(own)
     _add_friendly(fields)
     return fields

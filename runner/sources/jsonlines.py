@@ -39,7 +39,7 @@ class JsonLinesSource:
             raise CatalogueError(f"this line is not JSON: {error}", file=str(self.path), row=number, hint=hint) from error
         except RecursionError as error:
             raise CatalogueError(
-                "this line is nested too deeply or holds an endless number", file=str(self.path), row=number
+                "this line is nested too deeply", file=str(self.path), row=number, hint="write flat products"
             ) from error
         if not isinstance(record, dict):
             raise CatalogueError(
