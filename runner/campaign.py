@@ -8,15 +8,17 @@ A job is addressed by its *slot*: product number x variants of the target + vari
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 from runner.catalogue import Catalogue
 from runner.checks import ProblemBook, check_static
-from runner.errors import CatalogueError, ManifestError, Mark, TemplateError, UsageError
+from runner.errors import CatalogueError, ManifestError, Mark, Problem, TemplateError, UsageError
 from runner.fingerprint import AssetDigests, field_digests, fingerprint
 from runner.manifest.model import Manifest, TargetSpec
 from runner.model import JSON, Asset, Cell, MediaInfo, MediaKind, Product
@@ -482,6 +484,33 @@ class Campaign:
             else:
                 self.problems.parameter(mark, f"the artifact path is unusable: {error}", product=product.key)
             return None
+
+    def require_distinct_paths(self) -> None:
+        """Raise ``ManifestError`` when two jobs would write the same artifact. Looks at every job once more."""
+        if self._path is None:
+            return  # the default path holds target, product and every axis
+        digests = array("q", (hash(fold(spec.path)) for spec in self._all()))
+        ordered = sorted(digests)
+        twice = {a for a, b in pairwise(ordered) if a == b}
+        if not twice:
+            return
+        first: dict[str, JobSpec] = {}
+        for spec in self._all():
+            name = fold(spec.path)
+            if hash(name) not in twice:
+                continue
+            other = first.setdefault(name, spec)
+            if other is not spec and other.key != spec.key:
+                mark = self._path.mark or Mark(str(self.manifest.path), 1, 1)
+                hint = "put what tells them apart into the path, such as {{ target }} or {{ matrix.AXIS }}"
+                self.problems.add(
+                    [Problem(mark, f"{other.key} and {spec.key} would both be written to {spec.path}", hint, "same-path")]
+                )
+                self.raise_problems()
+
+    def _all(self) -> Iterator[JobSpec]:
+        for number in range(len(self)):
+            yield from self.bundle(number)
 
     # ------------------------------------------------------------------------------------------------- submitting
 

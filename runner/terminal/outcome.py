@@ -1,0 +1,163 @@
+"""How a run ended: the exit code, and what a person should do next.
+
+Owns the order in which endings outrank each other, and the last lines of a run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import (
+    EXIT_BUDGET,
+    EXIT_HALTED,
+    EXIT_INTERRUPTED,
+    EXIT_JOBS_FAILED,
+    EXIT_OK,
+    EXIT_WAITING,
+)
+from runner.model import State
+from runner.plan import Verdict
+from runner.terminal.plans import duration
+from runner.terminal.problems import printable, shown_path
+
+if TYPE_CHECKING:
+    from runner.budget import Budget
+    from runner.ledger import Ledger
+    from runner.plan import Plan
+    from runner.terminal.progress import Tally
+    from runner.workspace import Folder
+
+
+@dataclass(slots=True)
+class Outcome:
+    """See the module. Build it with ``Outcome.of`` when the engine has ended."""
+
+    campaign: str
+    folder: Folder
+    exit_code: int
+    seconds: float
+    done: int
+    submitted: int
+    failed: int
+    skipped: int
+    unchanged: int
+    states: Mapping[str, int]
+    credits: Mapping[str, float]
+    advice: list[str]
+    reports: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, plan: Plan, ledger: Ledger, tally: Tally, budget: Budget, *, folder: Folder, interrupted: bool) -> Outcome:
+        """What came of the run."""
+        states = Counter(job.state.value for job in ledger.jobs.values())
+        unretried = sum(t.counts[Verdict.FAILED] + t.counts[Verdict.BLOCKED] for t in plan.targets.values())
+        code, advice = _verdict(ledger, tally, budget, states, unretried=unretried, interrupted=interrupted)
+        return cls(
+            campaign=ledger.header.campaign,
+            folder=folder,
+            exit_code=code,
+            seconds=tally.elapsed,
+            done=tally.done,
+            submitted=tally.submitted,
+            failed=tally.failed,
+            skipped=tally.skipped,
+            unchanged=sum(t.counts[Verdict.UNCHANGED] for t in plan.targets.values()),
+            states=states,
+            credits=dict(tally.credits),
+            advice=advice,
+            reports={},
+        )
+
+    def write_reports(self, ledger: Ledger) -> None:
+        """Write all reports from the ledger."""
+        from runner.reports import write_reports
+
+        self.reports = write_reports(ledger.info(self.folder.artifacts), ledger.rows, self.folder.root)
+
+    def as_text(self) -> str:
+        """The last lines of a run."""
+        kind = "rehearsal" if self.folder.rehearsal else "run"
+        lines = []
+        if not self.submitted and not self.done and not self.failed and self.exit_code == EXIT_OK:
+            lines.append(f"{self.campaign}: nothing to do, {self.unchanged:,} jobs are as they should be.")
+        else:
+            sums = [f"{self.done:,} done"]
+            sums += [f"{count:,} {word}" for count, word in ((self.failed, "failed"), (self.skipped, "skipped")) if count]
+            sums.append(f"{self.unchanged:,} unchanged")
+            lines.append(f"{self.campaign}: {kind} ended after {duration(self.seconds)}: {', '.join(sums)}.")
+        lines += [printable(line) for line in self.advice]
+        report = self.reports.get("html") or self.folder.report / "index.html"
+        if report.exists():
+            lines.append(f"Report: {shown_path(str(report))}")
+        return "\n".join(lines)
+
+    def as_document(self) -> dict[str, object]:
+        """The same for scripts."""
+        return {
+            "schema": 1,
+            "campaign": self.campaign,
+            "rehearsal": self.folder.rehearsal,
+            "exit_code": self.exit_code,
+            "seconds": round(self.seconds, 3),
+            "submitted": self.submitted,
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "unchanged": self.unchanged,
+            "states": dict(self.states),
+            "credits": dict(self.credits),
+            "advice": self.advice,
+            "ledger": str(self.folder.ledger),
+            "reports": {name: str(path) for name, path in self.reports.items()},
+        }
+
+
+def _verdict(
+    ledger: Ledger, tally: Tally, budget: Budget, states: Mapping[str, int], *, unretried: int, interrupted: bool
+) -> tuple[int, list[str]]:
+    """(exit code, what to do next). All advice is given; the most urgent ending decides the code."""
+    code = EXIT_OK
+    advice: list[str] = []
+
+    def note(candidate: int, text: str) -> None:
+        nonlocal code
+        advice.append(text)
+        code = code or candidate
+
+    if interrupted:
+        note(EXIT_INTERRUPTED, "Interrupted: nothing is lost. The same command again goes on.")
+    for lane, event in ledger.halted.items():
+        if lane in tally.halted:
+            note(EXIT_HALTED, f"{lane} is halted: {event.message} {event.hint}".strip() + " Then run the same command again.")
+    for why in budget.exceeded.values():
+        note(EXIT_BUDGET, f"Stopped for cost: {why}. Raise the limit and run the same command again.")
+    uncertain = states.get(State.UNCERTAIN.value, 0)
+    if uncertain:
+        note(
+            EXIT_WAITING,
+            f"{uncertain:,} submissions are uncertain: the provider may or may not have taken them. They are never submitted again blindly; the next run looks for them first.",
+        )
+    held = states.get(State.HELD.value, 0)
+    if held:
+        note(EXIT_WAITING, f"{held:,} jobs wait behind a gate. Look at the report, then run again with --approve TARGET.")
+    if not interrupted:
+        left = states.get(State.RUNNING.value, 0) + states.get(State.COLLECTING.value, 0)
+        if left:
+            note(EXIT_WAITING, f"{left:,} jobs are still with their provider. The same command again collects them.")
+    if tally.failed or tally.skipped or unretried:
+        failed = tally.failed + tally.skipped
+        parts = [
+            f"{failed:,} jobs failed or were skipped" if failed else "",
+            f"{unretried:,} failed earlier" if unretried else "",
+        ]
+        note(
+            EXIT_JOBS_FAILED,
+            "; ".join(part for part in parts if part) + ". The report says why; --retry failed submits failed ones again.",
+        )
+    if not code and tally.total > tally.done and states.get(State.READY.value, 0):
+        note(EXIT_JOBS_FAILED, f"{states[State.READY.value]:,} jobs could not be submitted now. Run the same command again.")
+    return code, advice
