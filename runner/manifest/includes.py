@@ -47,6 +47,7 @@ class _Walk:
         self.reader = reader
         self.gathered = gathered
         self.chain: list[Path] = []
+        self.seen: set[Path] = set()
 
     def file(self, path: Path, mark: Mark, what: str) -> dict[str, Node]:
         """The merged entries of one file and its includes; empty when it was read before or cannot be read."""
@@ -55,7 +56,7 @@ class _Walk:
             story = " -> ".join(one.name for one in [*self.chain[self.chain.index(identity) :], identity])
             self.reader.note(mark, f"files include each other: {story}", "remove one of these includes", "include")
             return {}
-        if identity in self.gathered.files:
+        if identity in self.seen:
             return {}
         if len(self.chain) >= MAX_CHAIN or len(self.gathered.files) >= MAX_FILES:
             self.reader.note(mark, "too many includes", f"at most {MAX_FILES} files, {MAX_CHAIN} deep", "include")
@@ -64,7 +65,8 @@ class _Walk:
         if root is None:
             self.gathered.complete = False
             return {}
-        self.gathered.files.append(identity)
+        self.seen.add(identity)
+        self.gathered.files.append(path.absolute())
         self.chain.append(identity)
         merged = self._with_includes(root)
         self.chain.pop()

@@ -75,7 +75,8 @@ class Reader:
         for name, key in shape.items():
             if key.required and name not in entries:
                 place = f"{where} has no `{name}`" if where else f"the manifest has no `{name}`"
-                self.note(mark, place, f"add `{name}:`. {key.about}", "missing-key")
+                # Not silenced by a fault at the same place: what is missing stands nowhere.
+                self.problems.append(Problem(mark, place, f"add `{name}:`. {key.about}", "missing-key"))
 
     def _unknown(self, name: str, child: Node, shape: Shape, where: str) -> None:
         place = f"in {where}" if where else "here"

@@ -386,6 +386,24 @@ def test_everything_at_once(folder: Path) -> None:
     ]
 
 
+def test_a_bad_first_line_hides_nothing(folder: Path) -> None:
+    """What is missing from the whole manifest is told beside a fault in its very first character."""
+    problems = broken(folder, "1: x\ncallsheet: 1\n")
+    assert [place(one) for one in problems] == ["m.yaml:1:1"] * 4
+    assert {one.code for one in problems} == {"key", "missing-key"}
+
+
+def test_symbolic_links(folder: Path) -> None:
+    """Paths stay as the user sees them, though a link to a file already read is recognised."""
+    write(folder, ONE, "base.yaml")
+    (folder / "link.yaml").symlink_to(folder / "base.yaml")
+    (folder / "here").symlink_to(folder)
+    path = write(folder, HEAD + "include: [base.yaml, link.yaml]\n")
+    manifest = load(folder / "here" / path.name)
+    assert manifest.files == (folder / "here" / "m.yaml", folder / "here" / "base.yaml")
+    assert manifest.path == manifest.files[0]
+
+
 def test_no_follow_up_errors(folder: Path) -> None:
     """A broken matrix is told once, not again wherever it is pinned."""
     text = HEAD + "targets:\n  a: {uses: k/x, needs: {b: {r: 1}}}\n  b: {uses: k/x, needs: c}\n  c: {uses: k/x, matrix: {r: 3}}\n"
