@@ -11,6 +11,7 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from runner.errors import CatalogueError
 
@@ -117,11 +118,21 @@ def read_lines(path: Path, options: Options, *, newline: str = "") -> Iterator[s
         raise CatalogueError(f"{encoding} is not an encoding of text", file=str(path), hint="write for example utf-8") from error
     with stream:
         number = 0
-        while line := stream.readline(MAX_LINE_CHARS + 1):
+        while line := _next_line(stream, path, number + 1):
             number += 1
             if "\0" in line or not line.isascii() or len(line) > MAX_LINE_CHARS:
                 check_text(line, file=str(path), row=number, encoding=encoding)
             yield line
+
+
+def _next_line(stream: TextIO, path: Path, row: int) -> str:
+    try:
+        return stream.readline(MAX_LINE_CHARS + 1)
+    except UnicodeDecodeError as error:
+        # Surrogates stand in for bytes from 0x80 on only; the file is read in blocks, so the row is the earliest it can be.
+        raise CatalogueError(
+            f"from about this line on the file is not {error.encoding.upper()}", file=str(path), row=row, hint=_ENCODING_HINT
+        ) from error
 
 
 def check_text(line: str, *, file: str, row: int, encoding: str) -> None:
@@ -174,8 +185,9 @@ def read_whole(path: Path, options: Options, *, max_bytes: int) -> bytes:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        bad = chr(0xDC00 + data[error.start]) if data[error.start] >= 0x80 else "\ud800"
-        raise CatalogueError(_undecodable(bad, encoding), file=str(path), row=line, hint=_ENCODING_HINT) from error
+        bad = data[error.start]
+        message = _undecodable(chr(0xDC00 + bad), encoding) if bad >= 0x80 else f"this line is not {encoding.upper()}"
+        raise CatalogueError(message, file=str(path), row=line, hint=_ENCODING_HINT) from error
     except LookupError as error:
         raise CatalogueError(f"{encoding} is not an encoding of text", file=str(path), hint="write for example utf-8") from error
     return text.encode()

@@ -86,6 +86,12 @@ def test_eight_bit_encodings_are_named_not_guessed(tmp_path: Path) -> None:
     assert "encoding of text" in refused(tmp_path, content, encoding="rot13").message
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfes\0k\0u\0\n\0A\0\n", b"\xff\xfes\0\n\0\x41\xd8\x41\x00"])
+def test_torn_utf16(tmp_path: Path, content: bytes) -> None:
+    """UTF-16 that is cut in the middle of a character, or pairs wrongly, is refused."""
+    assert refused(tmp_path, content).row >= 1
+
+
 def test_rows_are_the_lines_on_which_records_begin(tmp_path: Path) -> None:
     """Quoted line ends, blank lines and records of nothing but delimiters do not put the count out."""
     content = '\n\nsku,"ti\ntle"\nA,"one\n\ntwo"\n\n  \n,\nB,x\n'
