@@ -1,0 +1,161 @@
+"""Compiling and rendering, as the rest of the house sees it.
+
+Owns ``Templates`` (one per manifest: one sandbox, one cache) and ``Template`` (one text at one place). A template reads its context
+and nothing else. Jinja2 is loaded when the first text with Jinja2 in it is compiled.
+
+Bounds of one rendering, prompts within prompts included: 1,000,000 characters, 4,000,000 units of work (about one character or list
+element each, ten for a call), 2 seconds. A value is refused before it grows past the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from runner.errors import Mark, TemplateError
+from runner.model import JSON
+from runner.templates.record import plain
+from runner.templates.reference import Reference
+
+if TYPE_CHECKING:
+    from runner.templates.code import Code
+    from runner.templates.sandbox import Sandbox
+
+MAX_CHARS: Final = 1_000_000
+MAX_SECONDS: Final = 2.0
+MAX_TEMPLATE: Final = 200_000
+"""Characters of a template's own text."""
+
+_JINJA: Final = re.compile(r"\{[{%#]")
+_NEWLINE: Final = re.compile(r"\r\n|\r")
+_NO_WORDS: Final = frozenset({"false", "no", "off", "0", "n", "f", "none", "null"})
+
+T = TypeVar("T")
+
+
+class Templates:
+    """All templates of one manifest. ``max_chars`` and ``max_seconds`` bound one rendering."""
+
+    def __init__(self, *, max_chars: int = MAX_CHARS, max_seconds: float = MAX_SECONDS) -> None:
+        self._max_chars = max_chars
+        self._max_seconds = max_seconds
+        self._sandbox: Sandbox | None = None
+        self._codes: dict[tuple[str, bool], Code] = {}
+
+    def compile(self, text: str, *, mark: Mark | None = None) -> Template:
+        """A text with ``{{ }}`` and ``{% %}``. Raises ``TemplateError`` with ``mark`` and ``line``."""
+        if _JINJA.search(text) is None:
+            return Template(self, text, mark, None)
+        return Template(self, text, mark, self._code(text, mark, expression=False))
+
+    def expression(self, text: str, *, mark: Mark | None = None) -> Template:
+        """A bare expression, as ``where:`` has it: ``product.price | float > 20``; braces around it may stand.
+
+        Raises ``TemplateError`` as ``compile`` does.
+        """
+        bare = text.strip()
+        if bare.startswith("{{") and bare.endswith("}}") and self._code(text, mark, expression=False).expression:
+            return self.compile(text, mark=mark)
+        if not bare:
+            raise TemplateError(
+                "the condition is empty", mark=mark, line=1, hint="Write one, such as product.price | float > 20."
+            )
+        return Template(self, text, mark, self._code(text, mark, expression=True))
+
+    def _code(self, text: str, mark: Mark | None, *, expression: bool) -> Code:
+        known = self._codes.get((text, expression))
+        if known is not None:
+            return known
+        from runner.templates.code import Code
+        from runner.templates.sandbox import Sandbox
+
+        if len(text) > MAX_TEMPLATE:
+            raise TemplateError(f"the template has {len(text):,} characters; {MAX_TEMPLATE:,} are allowed", mark=mark, line=1)
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._max_chars, self._max_seconds)
+        try:
+            code = Code(self._sandbox, text, expression=expression)
+        except TemplateError as error:
+            error.mark = mark
+            raise
+        except RecursionError:
+            raise TemplateError(
+                "the template is nested too deeply", mark=mark, line=1, hint="Take it apart with {% set %}."
+            ) from None
+        self._codes[text, expression] = code
+        return code
+
+
+class Template:
+    """One text at one place. Cheap: the code is shared by all templates with the same text."""
+
+    __slots__ = ("_code", "_owner", "constant", "mark", "text")
+
+    def __init__(self, owner: Templates, text: str, mark: Mark | None, code: Code | None) -> None:
+        self._owner = owner
+        self._code = code
+        self.text: Final = text
+        self.mark: Final = mark
+        self.constant: Final[str | None] = _NEWLINE.sub("\n", text).removesuffix("\n") if code is None else None
+        """What it always renders to, when there is no Jinja2 in it; like every template without one last line break."""
+
+    def references(self) -> frozenset[Reference]:
+        """What it asks of the context, found without rendering it."""
+        return self._code.references if self._code is not None else frozenset()
+
+    def render(self, context: Mapping[str, object]) -> str:
+        """Its text. Raises ``TemplateError`` with ``mark``, ``line`` and a hint."""
+        if self._code is None:
+            return self.constant or ""
+        return self._run(self._code, self._code.render, context)
+
+    def value(self, context: Mapping[str, object]) -> JSON:
+        """The value of a text that is one ``{{ expression }}`` (blanks around it aside), else its text.
+
+        Raises ``TemplateError``, also for values that JSON cannot hold.
+        """
+        if self._code is None:
+            return self.constant
+        code = self._code
+        return self._run(code, lambda data: plain(code.value(data)), context)
+
+    def test(self, context: Mapping[str, object]) -> bool:
+        """Whether the expression is true. A text without braces is read as an expression.
+
+        Raises ``TemplateError``, also for words such as 'false', which are texts and would count as true.
+        """
+        code = self._code
+        if code is None or not code.expression:
+            return self._owner.expression(self.text, mark=self.mark).test(context)
+        return self._run(code, lambda data: self._truth(code.value(data)), context)
+
+    def _truth(self, found: object) -> bool:
+        if isinstance(found, str) and found.strip().casefold() in _NO_WORDS:
+            raise TemplateError(
+                f"the condition gives the text {found!r}, which is neither true nor false",
+                hint=f"Compare it: {self.text.strip()[:60]} == '...'.",
+            )
+        return bool(found)
+
+    def _run(self, code: Code, work: Callable[[Mapping[str, object]], T], context: Mapping[str, object]) -> T:
+        try:
+            return work(context)
+        except TemplateError as error:
+            problem = error
+            problem.line = problem.line or code.line_of(error)
+        except _caught() as error:
+            from runner.templates.failures import explain
+
+            problem = explain(error, context)
+            problem.line = code.line_of(error)
+        if problem.line == 0 and "\n" not in self.text.strip():
+            problem.line = 1
+        problem.mark = problem.mark or self.mark
+        raise problem from None
+
+
+def _caught() -> tuple[type[Exception], ...]:
+    from runner.templates.failures import CAUGHT
+
+    return CAUGHT
