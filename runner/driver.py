@@ -35,9 +35,9 @@ from runner.errors import (
 )
 from runner.ledger import Ledger
 from runner.limits import Pace
-from runner.model import JSON, Accepted, Asset, Expected, Observation, Phase, State, Submission
+from runner.model import JSON, Accepted, Asset, Observation, Phase, State, Submission
 from runner.scheduler import Active, LaneScheduler, Order, Step
-from runner.seams import Operation, Tenure, Wire
+from runner.seams import Expected, Operation, Tenure, Wire
 from runner.worker import Worker
 
 MOST_TRIES = 6
@@ -210,11 +210,12 @@ class LaneDriver:
     async def _take_up(self) -> None:
         """Continue what an earlier driver left: it holds its slots before anything is submitted."""
         now, wall = anyio.current_time(), self.tools.clock.now()
-        crashed: list[ev.Event] = []
         jobs = list(self.tools.ledger.open_jobs(self.tenure.lane))
-        for job in jobs:
-            if job.state is State.SUBMITTING:
-                crashed.append(ev.SubmitUncertain(job=job.key, at=wall, message="the runner stopped before the answer came"))
+        crashed = [
+            ev.SubmitUncertain(job=job.key, at=wall, message="the runner stopped before the answer came")
+            for job in jobs
+            if job.state is State.SUBMITTING
+        ]
         if crashed:
             await self.tools.ledger.append(self.tenure, crashed)
         for job in jobs:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
+
+import anyio
 
 from runner.clock import Clock
 from runner.errors import CallsheetError, MaybeSent, NotSent, ProviderError, Transient, Uncertain
@@ -44,6 +46,7 @@ class Worker:
         self._base_url = base_url
         self._clock = clock
         self._authorisation: Authorisation | None = None
+        self._authorising = anyio.Lock()  # a hundred jobs that begin together ask for one token, not a hundred
 
     async def ask(self, flow: Callable[[], Flow[T]]) -> T:
         """Run a free flow. ``flow`` makes a fresh generator, because new credentials may need a second go."""
@@ -85,48 +88,57 @@ class Worker:
 
     async def _run(self, flow: Flow[T], payment: _Payment | None) -> T:
         try:
-            request = next(flow)
-            while True:
-                request = await self._exchange(flow, request, payment)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+            return await self._through(flow, payment, signing=True)
         finally:
             flow.close()
 
-    async def _exchange(self, flow: Flow[T], request: Request, payment: _Payment | None) -> Request:
-        headers = (await self._authorised()).headers if request.signed else {}
-        if request.paid:
-            if payment is None:
-                raise AssertionError("a paid request outside of a submission")
-            await payment.leave()
-        try:
-            response = await self.wire.send(request, base_url=self._base_url, headers=headers)
-        except (NotSent, MaybeSent) as error:
-            return flow.throw(error)
-        return flow.send(response)
+    async def _through(self, flow: Flow[T], payment: _Payment | None, *, signing: bool) -> T:
+        """Exchange requests for answers until the flow returns."""
+        step = _advance(next, flow)
+        while isinstance(step, Request):
+            headers = (await self._authorised()).headers if signing and step.signed else {}
+            if step.paid:
+                if payment is None:
+                    raise AssertionError("a paid request outside of a submission")
+                await payment.leave()
+            try:
+                response = await self.wire.send(step, base_url=self._base_url, headers=headers)
+            except (NotSent, MaybeSent) as error:
+                step = _advance(flow.throw, error)
+            else:
+                step = _advance(flow.send, response)
+        result: T = step.value
+        return result
 
     async def _authorised(self) -> Authorisation:
         now = self._clock.now()
         held = self._authorisation
         if held is None or (held.expires_at is not None and held.expires_at <= now):
-            held = await self._authorise(now)
-            self._authorisation = held
+            async with self._authorising:
+                held = self._authorisation
+                if held is None or (held.expires_at is not None and held.expires_at <= now):
+                    held = await self._authorise(now)
+                    self._authorisation = held
         return held
 
     async def _authorise(self, now: float) -> Authorisation:
         flow = self.provider.authorise(now)
         try:
-            request = next(flow)
-            while True:
-                try:
-                    response = await self.wire.send(request, base_url=self._base_url, headers={})
-                except (NotSent, MaybeSent) as error:
-                    request = flow.throw(error)
-                    continue
-                request = flow.send(response)
-        except StopIteration as stop:
-            result: Authorisation = stop.value
-            return result
+            return await self._through(flow, None, signing=False)
         finally:
             flow.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    """The flow returned."""
+
+    value: T
+
+
+def _advance(go_on: Callable[..., Request], *args: object) -> Request | _Done[Any]:
+    """The flow's next request, or what it returned. (A coroutine may not let StopIteration pass, hence the wrapping.)"""
+    try:
+        return go_on(*args)
+    except StopIteration as stop:
+        return _Done(stop.value)

@@ -24,11 +24,12 @@ from runner.errors import EXIT_INTERRUPTED, UsageError
 from runner.workspace import Folder, account, folder_of, load_manifest, open_campaign, overrides_of
 
 if TYPE_CHECKING:
+    from runner.budget import Budget
     from runner.campaign import Campaign
     from runner.engines.local import LaneSettings, LocalEngine
     from runner.ledger import Ledger
     from runner.manifest.model import Manifest
-    from runner.plan import Plan
+    from runner.plan import Plan, PlanOptions
     from runner.settings import Settings
     from runner.terminal.outcome import Outcome
     from runner.terminal.progress import Tally
@@ -126,7 +127,7 @@ def _check_before(campaign: Campaign, folder: Folder, wishes: Wishes) -> None:
         raise UsageError(f"--approve: there is no target {unknown[0]!r}", hint=f"one of: {', '.join(campaign.targets)}")
 
 
-def _options(campaign: Campaign, wishes: Wishes) -> object:
+def _options(campaign: Campaign, wishes: Wishes) -> PlanOptions:
     from runner.choices import plan_options
     from runner.planfile import read_plan_file
 
@@ -176,7 +177,7 @@ def _lanes_at_work(plan: Plan, ledger: Ledger) -> tuple[str, ...]:
     return tuple(lane for lane in order if lane in lanes)
 
 
-async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, work: tuple[tuple[str, ...], object, Tally]) -> bool:
+async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, work: tuple[tuple[str, ...], Budget, Tally]) -> bool:
     """Run the engine under signals and a progress display; True when a person stopped it."""
     from runner.artifacts import ArtifactStore
     from runner.engines.local import EngineTools, LocalEngine
@@ -195,7 +196,7 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
             ledger=ledger,
             wire=await stack.enter_async_context(HttpWire(WireOptions(**settings.network.model_dump()))),
             artifacts=artifacts,
-            budget=budget,  # type: ignore[arg-type]
+            budget=budget,
             clock=WallClock(),
             gates=Gates(plan.campaign.targets, wishes.approve, rehearsal=wishes.rehearse, by=_person()),
             pace=Pace(wishes.speed if wishes.rehearse else 1.0),

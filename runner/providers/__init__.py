@@ -26,8 +26,8 @@ class Adapter(Protocol):
         """What it can do."""
         ...
 
-    def connect(self, credentials: object) -> Provider:
-        """The adapter bound to one account. Raises ``TypeError`` for credentials of another provider."""
+    def connect(self, credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+        """The adapter bound to one account. ``marker_base`` is where a marker link points when no callback is wanted."""
         ...
 
 
@@ -68,14 +68,15 @@ def provider_names() -> tuple[str, ...]:
     return tuple(_ADAPTERS)
 
 
-def load(name: str, credentials: object) -> Provider:
-    """The adapter ``name``, bound to one account; ``credentials`` is that adapter's own class (``KlingCredentials`` ...).
+def connect(name: str, credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+    """The adapter ``name``, bound to one account. ``credentials`` as the settings name them (``api_key`` ...); empty ones make an
+    adapter that can check and price, but not call.
 
-    Raises ``UsageError`` for an unknown name, ``TypeError`` for credentials of another provider.
+    Raises ``UsageError`` for an unknown name.
     """
     if name not in _ADAPTERS:
         raise UsageError(f"there is no provider {name!r}", hint=f"use one of: {', '.join(_ADAPTERS)}")
-    return _ADAPTERS[name]().connect(credentials)
+    return _ADAPTERS[name]().connect(credentials, marker_base=marker_base)
 
 
 def operation_facts() -> dict[str, OperationFacts]:

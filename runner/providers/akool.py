@@ -246,11 +246,10 @@ class Akool:
         return number_at(self._judge.opened(response, paid=False), "data", "credit")
 
 
-def connect(credentials: object) -> Provider:
-    """The adapter for one account. Raises ``TypeError`` for credentials of another provider."""
-    if not isinstance(credentials, AkoolCredentials):
-        raise TypeError(f"Akool takes AkoolCredentials, not {type(credentials).__name__}")
-    return Akool(credentials)
+def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+    """The adapter for one account; ``credentials`` are the fields of ``AkoolCredentials``."""
+    del marker_base  # this API needs no marker: see ``find``
+    return Akool(AkoolCredentials(**credentials))
 
 
 def _observation(remote_id: str, data: JSON) -> Observation:

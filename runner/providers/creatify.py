@@ -282,11 +282,9 @@ class Creatify:
         return number_at(opened(self._judge, response, paid=False), "remaining_credits")
 
 
-def connect(credentials: object) -> Provider:
-    """The adapter for one account. Raises ``TypeError`` for credentials of another provider."""
-    if not isinstance(credentials, CreatifyCredentials):
-        raise TypeError(f"Creatify takes CreatifyCredentials, not {type(credentials).__name__}")
-    return Creatify(credentials)
+def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+    """The adapter for one account; ``credentials`` are the fields of ``CreatifyCredentials``."""
+    return Creatify(CreatifyCredentials(**credentials), marker_base=marker_base or MARKER_BASE)
 
 
 def _check_links(submission: Submission) -> None:

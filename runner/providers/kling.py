@@ -310,11 +310,10 @@ class Kling:
         return sum(known) if known else None
 
 
-def connect(credentials: object) -> Provider:
-    """The adapter for one account. Raises ``TypeError`` for credentials of another provider."""
-    if not isinstance(credentials, KlingCredentials):
-        raise TypeError(f"Kling takes KlingCredentials, not {type(credentials).__name__}")
-    return Kling(credentials)
+def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+    """The adapter for one account; ``credentials`` are the fields of ``KlingCredentials``."""
+    del marker_base  # this API needs no marker: see ``find``
+    return Kling(KlingCredentials(**credentials))
 
 
 def _taken(refusal: Refused, but: str) -> Uncertain:

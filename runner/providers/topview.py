@@ -215,11 +215,10 @@ class Topview:
         return number_at(self._judge.opened(response, paid=False), "result", "remainCredit")
 
 
-def connect(credentials: object) -> Provider:
-    """The adapter for one account. Raises ``TypeError`` for credentials of another provider."""
-    if not isinstance(credentials, TopviewCredentials):
-        raise TypeError(f"Topview takes TopviewCredentials, not {type(credentials).__name__}")
-    return Topview(credentials)
+def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
+    """The adapter for one account; ``credentials`` are the fields of ``TopviewCredentials``."""
+    del marker_base  # this API needs no marker: see ``find``
+    return Topview(TopviewCredentials(**credentials))
 
 
 def _count(params: Mapping[str, JSON]) -> int:
