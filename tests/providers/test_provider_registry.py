@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import fields
 
 import pytest
-from provider_hand import ADAPTERS, akool, creatify, kling, topview
+from provider_hand import ADAPTERS, NOW, SUBMISSIONS, Hand, akool, answer, creatify, kling, topview
 from pydantic import BaseModel
 
 from runner.errors import UsageError
-from runner.providers import load, operation_facts, provider_facts, provider_names
+from runner.providers import connect, operation_facts, provider_facts, provider_names
 from runner.providers.akool import AkoolCredentials
 from runner.providers.creatify import CreatifyCredentials
 from runner.providers.kling import KlingCredentials
 from runner.providers.parameters import marked, marker_in
 from runner.providers.topview import TopviewCredentials
+from runner.settings import REQUIRED
 
-CREDENTIALS = {
+CREDENTIALS: Mapping[str, AkoolCredentials | CreatifyCredentials | KlingCredentials | TopviewCredentials] = {
     "akool": AkoolCredentials("hidden-1", "id", "hidden-2"),
     "creatify": CreatifyCredentials("id", "hidden-1"),
     "kling": KlingCredentials("id", "hidden-1", "hidden-2"),
@@ -43,16 +46,36 @@ def test_adapters_load_without_the_token_library() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_every_provider_loads_with_its_own_credentials_only() -> None:
-    """By name; a stranger's credentials are a mistake of ours, an unknown name is the user's."""
+def test_every_provider_connects_with_its_own_credentials_only() -> None:
+    """By name and as the settings name them; none at all still makes an adapter that can check and price."""
     assert provider_names() == tuple(sorted(ADAPTERS))
     for name in provider_names():
-        assert load(name, CREDENTIALS[name]).facts is provider_facts()[name]
+        named = {field.name: getattr(CREDENTIALS[name], field.name) for field in fields(CREDENTIALS[name])}
+        assert connect(name, named).facts is provider_facts()[name]
+        assert connect(name, {}).operations.keys() == connect(name, named).operations.keys()
         with pytest.raises(TypeError):
-            load(name, object())
+            connect(name, {"stranger": "x"})
     with pytest.raises(UsageError) as caught:
-        load("klingon", object())
+        connect("klingon", {})
     assert "kling" in caught.value.hint
+
+
+def test_credentials_bear_the_names_of_the_settings() -> None:
+    """What the settings call enough is what the adapter can sign with."""
+    for name, sets in REQUIRED.items():
+        for wanted in sets:
+            adapter = connect(name, dict.fromkeys(wanted, "something-long-enough-for-a-key-0001"))
+            granted = Hand(*([answer({"code": 1000, "token": "t"})] if "client_id" in wanted else [])).run(adapter.authorise(NOW))
+            assert granted.headers
+
+
+def test_the_marker_base_reaches_the_adapter_that_needs_it() -> None:
+    """Creatify's webhook_url points there."""
+    adapter = connect("creatify", {"api_id": "i", "api_key": "k"}, marker_base="https://marker.test")
+    hand = Hand(answer({"id": "r"}))
+    hand.run(adapter.operations["product-image"].submit(SUBMISSIONS["creatify/product-image"]))
+    assert isinstance(hand.paid[0].json, dict)
+    assert hand.paid[0].json["webhook_url"].startswith("https://marker.test/?callsheet=")
 
 
 def test_the_facts_agree_with_the_adapters() -> None:
