@@ -83,7 +83,7 @@ class Akool(PretendProvider):
         code = refusal.code
         if code == "500":
             return Reply(refusal.status or 500, b"Internal Server Error", "text/plain", refusal=code)
-        message = refusal.message if refusal.message != code else MESSAGES.get(code, "error")
+        message = refusal.message or MESSAGES.get(code, "error")
         reply = json_reply({"code": int(code) if code.isdigit() else code, "msg": message}, refusal.status or 200)
         reply.refusal = code
         return reply

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import anyio
@@ -23,6 +24,7 @@ TIMEOUT = 10.0
 RETRY_SECONDS = 30.0
 """Simulated seconds before a refused callback is sent again; doubled each time."""
 AT_ONCE = 32
+LONGEST_STATUS_LINE = 8192
 
 
 @dataclass(slots=True)
@@ -149,7 +151,12 @@ class Postman:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def post(letter: Letter) -> int:
@@ -165,6 +172,9 @@ async def post(letter: Letter) -> int:
     async with stream:
         await stream.send("\r\n".join(head).encode("latin-1", "replace") + letter.body)
         received = b""
-        while b"\r\n" not in received:
+        while b"\r\n" not in received and len(received) < LONGEST_STATUS_LINE:
             received += await stream.receive()
-    return int(received.split(b" ", 2)[1][:3])
+    version, _, rest = received.partition(b" ")
+    if not version.startswith(b"HTTP/"):
+        raise ValueError("not an HTTP answer")
+    return int(rest[:3])

@@ -125,7 +125,7 @@ class Kling(PretendProvider):
         code = int(refusal.code) if refusal.code.isdigit() else 5000
         body = {
             "code": code,
-            "message": refusal.message if refusal.message != refusal.code else MESSAGES.get(refusal.code, "error"),
+            "message": refusal.message or MESSAGES.get(refusal.code, "error"),
         }
         reply = json_reply({**body, "request_id": self._request_id()}, refusal.status or STATUSES.get(code, 400))
         reply.refusal = str(code)

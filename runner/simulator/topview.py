@@ -100,7 +100,7 @@ class Topview(PretendProvider):
         """``{"code", "message", "result": null}`` inside HTTP 200, unless real statuses were asked for."""
         code = refusal.code
         status = refusal.status or (HTTP.get(code, 400) if self.options.http_errors else 200)
-        message = refusal.message if refusal.message != code else MESSAGES.get(code, "error")
+        message = refusal.message or MESSAGES.get(code, "error")
         reply = json_reply({"code": code, "message": message, "result": None}, status)
         reply.refusal = code
         return reply

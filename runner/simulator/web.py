@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 
@@ -50,7 +50,7 @@ class Refusal(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """One request as a provider sees it: ``path`` without the mount, ``base`` the address the client used."""
+    """One request as a provider sees it: ``path`` as sent, without the mount; ``base`` the address the client used."""
 
     method: str
     path: str
@@ -142,7 +142,7 @@ class Router:
         for pattern, methods in self._patterns:
             match = pattern.fullmatch(path)
             if match:
-                return methods, match.groups()
+                return methods, tuple(unquote(group) for group in match.groups())
         return None
 
 
@@ -165,7 +165,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request | None:
     host = headers.get("host", "127.0.0.1")
     return Request(
         method=scope["method"],
-        path=scope["path"],
+        path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
         query_string=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         body=b"".join(parts),

@@ -53,7 +53,7 @@ class World:
         self.options = options
         self._state = StateFile(options.state)
         lines = self._state.open()
-        history = tuple(Stretch(line["real"], line["simulated"], line["speed"]) for line in lines if line["k"] == "clock")
+        history = tuple(Stretch(line["real"], line["simulated"], line["speed"]) for line in lines if line.get("k") == "clock")
         self.clock = SimulatedClock(options.speed, source, history)
         self.books = Books(PROVIDERS)
         self.faults = Faults((), options.seed)
@@ -71,8 +71,13 @@ class World:
 
     def replay(self) -> None:
         """Take up what the state file holds; to be called once, after the providers have signed in their adopters."""
-        for line in self._lines:
-            self._replay_line(line)
+        for number, line in enumerate(self._lines, 1):
+            try:
+                self._replay_line(line)
+            except (KeyError, TypeError, ValueError) as error:
+                self.close()
+                place = f"{self.options.state}:{number}"
+                raise ValueError(f"{place} is not a line of simulator state ({error}); remove the file to start afresh") from None
         self._lines = []
         self.write("clock", **asdict(self.clock.current))
         if self.options.faults and self.options.faults != self.faults.rules:
