@@ -67,6 +67,7 @@ class ArtifactStore:
 
     def __init__(self, root: Path, *, rehearsal: bool, offload: Offload = anyio.to_thread.run_sync) -> None:
         self.root: Final = root
+        """The folder that the paths of stored artifacts are relative to."""
         self._rehearsal: Final = rehearsal
         self._offload: Final = offload
 

@@ -10,6 +10,7 @@ change without a new life of every ledger:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -137,8 +138,8 @@ class AssetDigests:
             if known is None or not known.same_file(now):
                 known = self._known[name] = _read(name, now)
                 self._dirty = True
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(
                 f"cannot read {path}: {reason}", hint="Check the path, which is relative to the manifest."
             ) from error
@@ -154,8 +155,9 @@ class AssetDigests:
             temporary.write_bytes(msgspec.json.encode(_Cache(version=1, files=self._known)))
             temporary.replace(self._cache)
             self._dirty = False
-        except OSError:
-            temporary.unlink(missing_ok=True)
+        except (OSError, UnicodeError):
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _load(cache: Path) -> dict[str, _Known]:

@@ -77,12 +77,20 @@ def probe(path: Path, *, decode: bool = False) -> MediaInfo:
     Raises ``MediaError``.
     """
     try:
+        _refuse_devices(path)
         with path.open("rb") as file:
             return _probe_file(file, path.stat().st_size, decode=decode)
-    except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror or error}", hint="Check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"cannot read {path}: {reason}", hint="Check the path.") from error
     except MediaError as error:
         raise MediaError(f"{path.name}: {error.message}", hint=error.hint) from error.__cause__
+
+
+def _refuse_devices(path: Path) -> None:
+    """A pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise OSError("this is not a file")
 
 
 def _probe_file(file: BinaryIO, size: int, *, decode: bool) -> MediaInfo:
@@ -156,7 +164,8 @@ def _describe(head: bytes) -> str:
         return "a PDF document"
     if head.startswith(b"PK\x03\x04"):
         return "a ZIP archive"
-    if b"\0" not in head and "\ufffd" not in text[:-3]:
+    complete = text if len(head) < _HEAD else text[:-3]  # the last character may be cut in two
+    if b"\0" not in head and "\ufffd" not in complete:
         return f"a text, {beginning}"
     return f"of an unknown kind, beginning with the bytes {head[:8].hex(' ')}"
 

@@ -23,11 +23,12 @@ class PromptBook:
         self._templates: Final = templates
 
     def bind(self, context: Mapping[str, object]) -> BoundPrompts:
-        """The prompts over one complete context: ``{**context, "prompts": book.bind(context)}``.
+        """The prompts over one complete context: ``context["prompts"] = book.bind(context)``.
 
-        Texts are kept once rendered, so the context must not change afterwards.
+        They see the context as it is now. It is copied, because a circle of references for each of a million jobs would have to
+        be found and collected again.
         """
-        return BoundPrompts(self._templates, context)
+        return BoundPrompts(self._templates, dict(context))
 
 
 class BoundPrompts(LazyText):
