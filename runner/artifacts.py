@@ -41,7 +41,7 @@ SUPERSEDED: Final = "superseded"
 
 _EXTENSIONS: Final = {"jpeg": "jpg", "mpegts": "ts"}
 _ALL_EXTENSIONS: Final = (
-    "png", "jpg", "webp", "gif", "bmp", "tiff", "avif", "mp4", "mov", "webm", "mkv", "avi", "flv", "ts",
+    "png", "jpg", "webp", "gif", "bmp", "avif", "mp4", "mov", "webm", "mkv", "avi", "flv", "ts",
     "mp3", "wav", "m4a", "aac", "flac", "ogg",
 )  # fmt: skip
 _DRIVE: Final = re.compile(r"[A-Za-z]:")

@@ -49,7 +49,6 @@ _IMAGE_NAMES: Final = {
     "WEBP": "webp",
     "GIF": "gif",
     "BMP": "bmp",
-    "TIFF": "tiff",
     "AVIF": "avif",
 }
 _BRANDS: Final = {b"qt  ": "mov", b"M4A ": "m4a", b"M4B ": "m4a"}
@@ -73,7 +72,7 @@ class MediaError(UsageError):
 def probe(path: Path, *, decode: bool = False) -> MediaInfo:
     """Open the file and say what it is. With ``decode`` its content is read to the end, so that a cut-off file is found.
 
-    Formats: ``png jpeg webp gif bmp tiff avif``, ``mp4 mov webm mkv avi flv mpegts``, ``mp3 wav m4a aac flac ogg``.
+    Formats: ``png jpeg webp gif bmp avif``, ``mp4 mov webm mkv avi flv mpegts``, ``mp3 wav m4a aac flac ogg``.
     Raises ``MediaError``.
     """
     try:
@@ -122,8 +121,6 @@ def _picture(head: bytes) -> str | None:
         return "GIF"
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return "BMP"
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return "TIFF"
     return _PICTURE_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
 
 
@@ -160,6 +157,8 @@ def _describe(head: bytes) -> str:
         return f"a JSON document, {beginning}"
     if head[8:12] in _HEIC and head[4:8] == b"ftyp":
         return "a HEIC picture, which few can read"
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return "a TIFF picture, which providers do not take"
     if head.startswith(b"%PDF"):
         return "a PDF document"
     if head.startswith(b"PK\x03\x04"):
@@ -176,7 +175,9 @@ def _describe(head: bytes) -> str:
 def _probe_image(file: BinaryIO, name: str, size: int, *, decode: bool) -> MediaInfo:
     from PIL import Image, UnidentifiedImageError
 
-    # Pillow warns of a big picture before it can be asked its size; as an error it stays in this function
+    # Pillow warns of odd metadata, which does not matter here, and of a big picture before it can be asked its size, which
+    # as an error stays in this function. Set each time: both calls only move their entry to the front of the list
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         with Image.open(file, formats=[name]) as image:
@@ -303,6 +304,9 @@ class _Recording:
                 f"the {self.container} file holds neither picture nor sound", hint="Make or download the file again."
             )
         stream = candidates[0]
+        codec = getattr(stream.codec_context, "name", None)
+        if codec is None:  # what FFmpeg does not know has no codec context, whatever the type says
+            raise MediaError(f"the {self.container} file holds an unknown kind of picture or sound", hint="Make the file again.")
         width, height = (moving[0].width, moving[0].height) if moving else (None, None)
         if width is not None and height is not None and width * height > MAX_PIXELS:
             raise _too_big(width, height)
@@ -312,7 +316,7 @@ class _Recording:
         elif seconds is None or self.container in _UNTIMED:
             seconds = _demuxed(opened, stream).seconds or seconds
         kind = MediaKind.VIDEO if moving else MediaKind.AUDIO
-        return MediaInfo(kind, self._format(kind), self.size, width, height, seconds, stream.codec_context.name)
+        return MediaInfo(kind, self._format(kind), self.size, width, height, seconds, codec)
 
     def _format(self, kind: MediaKind) -> str:
         if self.container == "mp4":
