@@ -66,7 +66,9 @@ def manifest_path(given: Path) -> Path:
         for name in MANIFEST_NAMES:
             if (given / name).is_file():
                 return given / name
-        raise UsageError(f"there is no campaign.yaml in {given}/", hint="name the manifest file, or write one: callsheet init FOLDER")
+        raise UsageError(
+            f"there is no campaign.yaml in {given}/", hint="name the manifest file, or write one: callsheet init FOLDER"
+        )
     return given
 
 
@@ -77,7 +79,14 @@ def load_manifest(given: Path, overrides: Mapping[str, str]) -> Manifest:
     path = manifest_path(given)
     if not path.exists():
         raise ManifestError(
-            [Problem(Mark(str(path), 1, 1), f"there is no file {path}", "name the manifest, or write one: callsheet init FOLDER", "missing")]
+            [
+                Problem(
+                    Mark(str(path), 1, 1),
+                    f"there is no file {path}",
+                    "name the manifest, or write one: callsheet init FOLDER",
+                    "missing",
+                )
+            ]
         )
     return load(path, overrides=overrides)
 
@@ -103,9 +112,7 @@ def operations() -> Mapping[str, Operation]:
     """Every operation of every provider by its full name, for checks and prices; not bound to an account."""
     from runner.providers import connect, provider_names
 
-    return {
-        operation.facts.name: operation for name in provider_names() for operation in connect(name, {}).operations.values()
-    }
+    return {operation.facts.name: operation for name in provider_names() for operation in connect(name, {}).operations.values()}
 
 
 @contextmanager
@@ -150,6 +157,8 @@ def account(name: str, settings: Settings) -> tuple[Provider, str]:
 
     problem = settings.credentials_problem(name)
     if problem:
-        raise SettingsError(problem, source=name, hint="set it in the environment or in .env, or rehearse: callsheet run MANIFEST --rehearse")
+        raise SettingsError(
+            problem, source=name, hint="set it in the environment or in .env, or rehearse: callsheet run MANIFEST --rehearse"
+        )
     provider = connect(name, settings.credentials(name), marker_base=settings.webhook_marker_base)
     return provider, settings.provider(name).base_url or provider.facts.base_url
