@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +23,9 @@ from runner.model import JSON, Asset, MediaInfo
 from runner.seams import MediaRule, OperationFacts, Upstream
 from runner.templates import Template, Templates
 from runner.yamltree import Node
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Context: TypeAlias = Mapping[str, object]
 Render: TypeAlias = Callable[[Context], JSON]
@@ -115,7 +118,7 @@ def validated(facts: OperationFacts, values: Mapping[str, JSON], deferred: froze
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True), []
 
 
-def _in_words(facts: OperationFacts, problem: Any) -> Wrong:
+def _in_words(facts: OperationFacts, problem: ErrorDetails) -> Wrong:
     where = ".".join(str(part) for part in problem["loc"])
     names = list(facts.parameters.model_fields)
     match problem["type"]:

@@ -66,10 +66,8 @@ class Selection:
 def parse(texts: Collection[str], *, targets: Collection[str], axes: Collection[str], states: Collection[str]) -> Selection:
     """Selectors from the command line; several are a union. Raises ``UsageError`` for names that do not exist."""
     known = {"target": targets, "state": states}
-    alternatives = []
-    for text in texts:
-        for word in text.split():
-            alternatives.append(tuple(_criterion(part, axes, known) for part in word.split(",") if part))
+    words = [word for text in texts for word in text.split()]
+    alternatives = [tuple(_criterion(part, axes, known) for part in word.split(",") if part) for word in words]
     return Selection(tuple(criteria for criteria in alternatives if criteria))
 
 

@@ -49,7 +49,8 @@ class _Row:
                 self.fields.setdefault("started_at", event.at)
             case ev.RemoteSucceeded(credits=price, values=values):
                 self.fields |= {"ready_at": event.at, "values": values}
-                self.fields.setdefault("started_at", event.at)
+                # Never seen at work (it was quicker than the polls): count the whole stay as processing, none as queueing.
+                self.fields.setdefault("started_at", self.fields.get("submitted_at", event.at))
                 self._price(price)
             case ev.ArtifactStored():
                 self.artifacts[event.name] = stored_artifact(event)

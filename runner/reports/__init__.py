@@ -41,7 +41,7 @@ def write_reports(
 ) -> Mapping[str, Path]:
     """Write the reports into ``folder`` and say where each one is (format -> path).
 
-    The files are ``report/index.html`` (with data and posters beside it), ``report.md``, ``report.json``, ``jobs.csv`` and
+    The files are ``index.html`` (with its data and posters in folders beside it), ``report.md``, ``report.json``, ``jobs.csv`` and
     ``junit.xml``, each put in place whole. ``rows`` starts a new pass over all jobs each time it is called. Raises
     ``UsageError`` for an unknown format (before anything is written) or when a file cannot be written.
     """

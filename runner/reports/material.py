@@ -17,7 +17,7 @@ Rows: TypeAlias = Callable[[], Iterator[JobRow]]
 """Starts a new pass over all jobs, in manifest order."""
 
 FILES = {
-    "html": "report/index.html",
+    "html": "index.html",
     "markdown": "report.md",
     "json": "report.json",
     "csv": "jobs.csv",

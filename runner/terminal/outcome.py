@@ -6,7 +6,7 @@ Owns the order in which endings outrank each other, and the last lines of a run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,7 @@ class Outcome:
         """Write all reports from the ledger."""
         from runner.reports import write_reports
 
-        self.reports = write_reports(ledger.info(self.folder.artifacts), ledger.rows, self.folder.root)
+        self.reports = write_reports(ledger.info(self.folder.artifacts), ledger.rows, self.folder.report)
 
     def as_text(self) -> str:
         """The last lines of a run."""
@@ -120,44 +120,45 @@ def _verdict(
     ledger: Ledger, tally: Tally, budget: Budget, states: Mapping[str, int], *, unretried: int, interrupted: bool
 ) -> tuple[int, list[str]]:
     """(exit code, what to do next). All advice is given; the most urgent ending decides the code."""
-    code = EXIT_OK
-    advice: list[str] = []
+    endings = [
+        *_stopped(ledger, tally, budget, interrupted=interrupted),
+        *_waiting(states, interrupted=interrupted),
+        *_failed(tally, states, unretried),
+    ]
+    return next((code for code, _ in endings), EXIT_OK), [advice for _, advice in endings]
 
-    def note(candidate: int, text: str) -> None:
-        nonlocal code
-        advice.append(text)
-        code = code or candidate
 
+def _stopped(ledger: Ledger, tally: Tally, budget: Budget, *, interrupted: bool) -> Iterator[tuple[int, str]]:
     if interrupted:
-        note(EXIT_INTERRUPTED, "Interrupted: nothing is lost. The same command again goes on.")
+        yield EXIT_INTERRUPTED, "Interrupted: nothing is lost. The same command again goes on."
     for lane, event in ledger.halted.items():
         if lane in tally.halted:
-            note(EXIT_HALTED, f"{lane} is halted: {event.message} {event.hint}".strip() + " Then run the same command again.")
+            what = f"{lane} is halted: {event.message} {event.hint}".strip()
+            yield EXIT_HALTED, f"{what} Then run the same command again."
     for why in budget.exceeded.values():
-        note(EXIT_BUDGET, f"Stopped for cost: {why}. Raise the limit and run the same command again.")
-    uncertain = states.get(State.UNCERTAIN.value, 0)
-    if uncertain:
-        note(
-            EXIT_WAITING,
-            f"{uncertain:,} submissions are uncertain: the provider may or may not have taken them. They are never submitted again blindly; the next run looks for them first.",
-        )
-    held = states.get(State.HELD.value, 0)
-    if held:
-        note(EXIT_WAITING, f"{held:,} jobs wait behind a gate. Look at the report, then run again with --approve TARGET.")
-    if not interrupted:
-        left = states.get(State.RUNNING.value, 0) + states.get(State.COLLECTING.value, 0)
-        if left:
-            note(EXIT_WAITING, f"{left:,} jobs are still with their provider. The same command again collects them.")
-    if tally.failed or tally.skipped or unretried:
-        failed = tally.failed + tally.skipped
+        yield EXIT_BUDGET, f"Stopped for cost: {why}. Raise the limit and run the same command again."
+
+
+def _waiting(states: Mapping[str, int], *, interrupted: bool) -> Iterator[tuple[int, str]]:
+    if uncertain := states.get(State.UNCERTAIN.value, 0):
+        what = f"{uncertain:,} submissions are uncertain: the provider may or may not have taken them."
+        yield EXIT_WAITING, f"{what} They are never submitted again blindly; the next run looks for them first."
+    if held := states.get(State.HELD.value, 0):
+        yield EXIT_WAITING, f"{held:,} jobs wait behind a gate. Look at the report, then run again with --approve TARGET."
+    left = states.get(State.RUNNING.value, 0) + states.get(State.COLLECTING.value, 0)
+    if left and not interrupted:
+        yield EXIT_WAITING, f"{left:,} jobs are still with their provider. The same command again collects them."
+
+
+def _failed(tally: Tally, states: Mapping[str, int], unretried: int) -> Iterator[tuple[int, str]]:
+    failed = tally.failed + tally.skipped
+    if failed or unretried:
         parts = [
             f"{failed:,} jobs failed or were skipped" if failed else "",
             f"{unretried:,} failed earlier" if unretried else "",
         ]
-        note(
-            EXIT_JOBS_FAILED,
-            "; ".join(part for part in parts if part) + ". The report says why; --retry failed submits failed ones again.",
-        )
-    if not code and tally.total > tally.done and states.get(State.READY.value, 0):
-        note(EXIT_JOBS_FAILED, f"{states[State.READY.value]:,} jobs could not be submitted now. Run the same command again.")
-    return code, advice
+        said = "; ".join(part for part in parts if part)
+        yield EXIT_JOBS_FAILED, f"{said}. The report says why; --retry failed submits failed ones again."
+    ready = states.get(State.READY.value, 0)
+    if ready and tally.total > tally.done + failed:
+        yield EXIT_JOBS_FAILED, f"{ready:,} jobs could not be submitted now. Run the same command again."

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from runner import events as ev
 from runner.model import State
@@ -152,7 +152,7 @@ class PlainProgress:
                 f"[{duration(self._tally.elapsed)}] {overall(self._tally, stopping=self._engine.stopping)} · {running} at work\n"
             )
 
-    def __enter__(self) -> PlainProgress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,7 +176,6 @@ class RichProgress:
 
     def _table(self) -> RenderableType:
         from rich.console import Group
-        from rich.markup import escape
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -201,7 +200,9 @@ class RichProgress:
             )
         finished = self._tally.done + self._tally.failed + self._tally.skipped
         bar = ProgressBar(total=max(1, self._tally.total), completed=finished, width=40)
-        lines: list[RenderableType] = [table, bar, escape(overall(self._tally, stopping=self._engine.stopping))]
+        below = Table.grid()
+        below.add_row(bar)
+        lines: list[RenderableType] = [table, below, Text(overall(self._tally, stopping=self._engine.stopping))]
         if self._tally.last_failure:
             lines.append(Text(f"last failure: {self._tally.last_failure}", style="red", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
@@ -211,7 +212,7 @@ class RichProgress:
             return f"halted: {self._tally.halted[name]}"
         return f"{lane.uncertain} uncertain" if lane.uncertain else ""
 
-    def __enter__(self) -> RichProgress:
+    def __enter__(self) -> Self:
         self._live.__enter__()
         return self
 

@@ -37,7 +37,7 @@ def test_all_formats_are_written_where_they_belong(tmp_path: Path) -> None:
     """The answer names every file, and nothing half-written is left beside them."""
     paths = write_reports(info_of(tmp_path), again([Row().made()]), tmp_path)
     assert {name: path.relative_to(tmp_path).as_posix() for name, path in paths.items()} == {
-        "html": "report/index.html",
+        "html": "index.html",
         "markdown": "report.md",
         "json": "report.json",
         "csv": "jobs.csv",
