@@ -153,6 +153,38 @@ class Lock:
             self._fd = -1
 
 
+def lock_owner(ledger: Path) -> Owner | None:
+    """Who holds the ledger's lock right now; None when nobody does.
+
+    The lock itself is tried only where the owner's name alone cannot tell (that process is gone, or the file was left behind by a crash), so
+    that asking never gets in the way of a run that is about to start.
+    """
+    try:
+        fd = os.open(ledger.with_name(ledger.name + ".lock"), os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        owner = _read_owner(fd)
+        if owner.pid == 0 or _is_gone(owner):
+            return None
+        return None if _lock_fd(fd) else owner
+    finally:
+        os.close(fd)  # lets go of the lock, too, when it was free
+
+
+def _is_gone(owner: Owner) -> bool:
+    """Whether the owner's process certainly does not exist any more."""
+    if os.name != "posix" or owner.host != socket.gethostname():
+        return False
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
 def _lock_fd(fd: int) -> bool:
     try:
         import fcntl

@@ -108,6 +108,20 @@ def folder_of(manifest: Manifest, *, rehearsal: bool) -> Folder:
     return Folder(base / path_component(manifest.name), rehearsal)
 
 
+def recorded_folder(given: Path, *, rehearsal: bool) -> Folder:
+    """The folder of what has run: by the manifest, or directly by a run's folder or ledger (which knows itself whether it is a rehearsal).
+
+    Raises ``ManifestError``, ``UsageError``.
+    """
+    from runner.journal import read_header
+
+    ledger = given / "ledger.jsonl" if given.is_dir() else given
+    if ledger.name == "ledger.jsonl" and ledger.is_file():
+        header = read_header(ledger)
+        return Folder(ledger.parent, header.rehearsal if header else rehearsal)
+    return folder_of(load_manifest(given, {}), rehearsal=rehearsal)
+
+
 def operations() -> Mapping[str, Operation]:
     """Every operation of every provider by its full name, for checks and prices; not bound to an account."""
     from runner.providers import connect, provider_names

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, CallsheetError
+from runner.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, CallsheetError, UsageError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("runner.commands.init", "Write a small campaign that runs at once."),
@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code. Prints errors on standard error, as JSON when ``--json`` was given."""
+    _never_choke()
     try:
         code = _application()(args=list(arguments), prog_name="callsheet", standalone_mode=False)
     except CallsheetError as error:
@@ -41,6 +42,14 @@ def invoke(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the last resort: a saved log instead of a traceback
         return _unexpected(error)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _never_choke() -> None:
+    """A character that the terminal's encoding does not have is shown as an escape; it must not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
 
 
 def _application() -> Any:  # noqa: ANN401  # Typer's own command classes are private to it
@@ -60,6 +69,10 @@ def _application() -> Any:  # noqa: ANN401  # Typer's own command classes are pr
             if args[0] not in COMMANDS:
                 raise _unknown_command(args[0])
             return args[0], _command(args[0], typer), args[1:]
+
+        def format_commands(self, _ctx: object, formatter: Any) -> None:  # noqa: ANN401  # as in the base class
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
     app = typer.Typer(
         cls=Commands,
@@ -90,9 +103,11 @@ def _guarded(group: Any) -> Any:  # noqa: ANN401  # Typer's own command classes 
         try:
             return group(**options)
         except Exception as error:
-            if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-                sys.stderr.write(_usage(error))
+            if type(error).__name__ == "NoArgsIsHelpError":
+                sys.stdout.write(f"{getattr(error, 'message', '')}\n")
                 return EXIT_USAGE
+            if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+                raise _usage(error) from None
             if type(error).__name__ in {"Exit", "Abort"}:
                 return int(getattr(error, "exit_code", EXIT_INTERRUPTED))
             raise
@@ -100,16 +115,15 @@ def _guarded(group: Any) -> Any:  # noqa: ANN401  # Typer's own command classes 
     return run
 
 
-def _usage(error: Any) -> str:  # noqa: ANN401  # the parser's error classes are private to Typer
+def _usage(error: Any) -> UsageError:  # noqa: ANN401  # the parser's error classes are private to Typer
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "callsheet"
-    return f"error: {error.format_message()}\n  hint: {path} --help shows what it takes\n"
+    message = str(error.format_message()).rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=f"{path} --help shows what it takes")
 
 
 def _unknown_command(name: str) -> CallsheetError:
     from difflib import get_close_matches
-
-    from runner.errors import UsageError
 
     close = get_close_matches(name, list(COMMANDS), n=1)
     hint = f"did you mean: callsheet {close[0]}?" if close else "callsheet --help lists the commands"
@@ -119,10 +133,25 @@ def _unknown_command(name: str) -> CallsheetError:
 def _command(name: str, typer: Any) -> Any:  # noqa: ANN401  # a module, and a private class of it
     if name not in COMMANDS:
         return None
+    from typer.core import TyperCommand
+
+    from runner.terminal.help import name_values, write_options
+
+    class PlainCommand(TyperCommand):
+        """Shows its options as ours."""
+
+        def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # as in the base class
+            write_options(self.get_params(ctx), ctx, formatter)
+
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401  # as in the base class
+            return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     module = importlib.import_module(COMMANDS[name][0])
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name=name, help=module.command.__doc__, short_help=COMMANDS[name][1])(module.command)
-    return typer.main.get_command(app)
+    app.command(name=name, cls=PlainCommand, help=module.command.__doc__, short_help=COMMANDS[name][1])(module.command)
+    found = typer.main.get_command(app)
+    name_values(found.params)
+    return found
 
 
 def _print_error(error: CallsheetError, *, as_json: bool) -> None:
