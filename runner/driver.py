@@ -268,6 +268,7 @@ class LaneDriver:
                 media={name: asset.sha256 for name, asset in prepared.media.items()},
                 upstream=dict(prepared.upstream),
                 account=self.tenure.lane,
+                operation=job.operation,
             )
             try:
                 tools.ledger.note(self.tenure, [event])

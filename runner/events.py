@@ -82,6 +82,7 @@ class SubmitStarted(Event, frozen=True, tag="SubmitStarted"):
     upstream: dict[str, str] = {}
     """Need -> submission key of the attempt whose result is used."""
     account: str = ""
+    operation: str = ""
 
 
 class Accepted(Event, frozen=True, tag="Accepted"):
@@ -91,6 +92,8 @@ class Accepted(Event, frozen=True, tag="Accepted"):
     credits: float | None = None
     how: str = "reply"
     """``reply``, ``reconcile``, ``callback`` or ``person``."""
+    by: str = ""
+    note: str = ""
 
 
 class SubmitDeferred(Event, frozen=True, tag="SubmitDeferred"):
@@ -117,7 +120,10 @@ class SubmitUncertain(Event, frozen=True, tag="SubmitUncertain"):
 
 
 class NotFoundRemotely(Event, frozen=True, tag="NotFoundRemotely"):
-    """The provider was asked and does not have it."""
+    """The provider was asked and does not have it; or a person looked, and says so (``by``)."""
+
+    by: str = ""
+    note: str = ""
 
 
 class GivenUp(Event, frozen=True, tag="GivenUp"):
@@ -166,6 +172,7 @@ class CancelRequested(Event, frozen=True, tag="CancelRequested"):
     """A person wants it stopped."""
 
     by: str = ""
+    note: str = ""
 
 
 class RemoteCancelled(Event, frozen=True, tag="RemoteCancelled"):
@@ -176,6 +183,7 @@ class Cancelled(Event, frozen=True, tag="Cancelled"):
     """It was cancelled before anything was submitted."""
 
     by: str = ""
+    note: str = ""
 
 
 class ArtifactStored(Event, frozen=True, tag="ArtifactStored"):

@@ -115,7 +115,7 @@ class CampaignFeed:
         self._finish_flag(spec.target, slot)
         self._ledger.plan(
             [
-                self._planned(spec, "needs a job that did not succeed"),
+                planned_event(spec, "needs a job that did not succeed", self._clock.now()),
                 ev.DependencyFailed(job=spec.key, at=self._clock.now(), upstream=key),
             ]
         )
@@ -145,7 +145,7 @@ class CampaignFeed:
                 return []
             if job.state is State.FAILED and verdict is Verdict.RETRY and not shut:
                 return [ev.RetryScheduled(job=spec.key, at=now, why=job.error_cause or job.error_class)]
-        begin = self._planned(spec, self._reason(spec, verdict))
+        begin = planned_event(spec, self._reason(spec, verdict), now)
         return [begin, ev.GateClosed(job=spec.key, at=now) if shut else ev.DependenciesMet(job=spec.key, at=now)]
 
     def _reason(self, spec: JobSpec, verdict: Verdict) -> str:
@@ -155,24 +155,6 @@ class CampaignFeed:
         if job.fingerprint != spec.fingerprint:
             return f"changed: {', '.join(changed_fields(self._ledger.planned(spec.key), spec))}"
         return "changed: what it needs was made again" if verdict is Verdict.CHANGED else "retry"
-
-    def _planned(self, spec: JobSpec, reason: str) -> ev.Planned:
-        return ev.Planned(
-            job=spec.key,
-            at=self._clock.now(),
-            target=spec.target,
-            product=spec.product.key,
-            title=spec.title,
-            operation=spec.operation,
-            lane=spec.lane,
-            fingerprint=spec.fingerprint,
-            cell=dict(spec.cell),
-            fields=dict(spec.fields),
-            needs=dict(spec.needs),
-            reason=reason,
-            path=spec.path,
-            credits=spec.credits,
-        )
 
     def prepare(self, key: str) -> Prepared:
         """Fill in what upstream jobs made. Raises ``CallsheetError`` when the job cannot be submitted like this."""
@@ -252,3 +234,23 @@ class CampaignFeed:
     def left(self) -> Mapping[str, int]:
         """Target -> jobs still to do, for the progress display."""
         return dict(self._todo)
+
+
+def planned_event(spec: JobSpec, reason: str, at: float) -> ev.Planned:
+    """The birth of a job's life, as the manifest has it now. ``at`` in Unix seconds."""
+    return ev.Planned(
+        job=spec.key,
+        at=at,
+        target=spec.target,
+        product=spec.product.key,
+        title=spec.title,
+        operation=spec.operation,
+        lane=spec.lane,
+        fingerprint=spec.fingerprint,
+        cell=dict(spec.cell),
+        fields=dict(spec.fields),
+        needs=dict(spec.needs),
+        reason=reason,
+        path=spec.path,
+        credits=spec.credits,
+    )

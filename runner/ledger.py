@@ -153,6 +153,10 @@ class Ledger:
         """Open jobs (``Planned`` and what follows at once); safe to lose, because planning again gives the same."""
         self._write(events)
 
+    async def durable(self) -> None:
+        """Wait until everything written so far is on disk."""
+        await self._writer().durable()
+
     def _writer(self) -> Journal:
         if self._journal is None:
             raise LedgerError(f"{self.path} was opened for reading only")

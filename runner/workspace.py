@@ -176,3 +176,13 @@ def account(name: str, settings: Settings) -> tuple[Provider, str]:
         )
     provider = connect(name, settings.credentials(name), marker_base=settings.webhook_marker_base)
     return provider, settings.provider(name).base_url or provider.facts.base_url
+
+
+def user_name() -> str:
+    """Who sits at this terminal, for the record of decisions; empty when the system does not say."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -21,7 +21,7 @@ import typer
 from runner import __version__
 from runner.clock import WallClock
 from runner.errors import EXIT_INTERRUPTED, UsageError
-from runner.workspace import Folder, account, folder_of, load_manifest, open_campaign, overrides_of
+from runner.workspace import Folder, account, folder_of, load_manifest, open_campaign, overrides_of, user_name
 
 if TYPE_CHECKING:
     from runner.budget import Budget
@@ -198,7 +198,7 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
             artifacts=artifacts,
             budget=budget,
             clock=WallClock(),
-            gates=Gates(plan.campaign.targets, wishes.approve, rehearsal=wishes.rehearse, by=_person()),
+            gates=Gates(plan.campaign.targets, wishes.approve, rehearsal=wishes.rehearse, by=user_name()),
             pace=Pace(wishes.speed if wishes.rehearse else 1.0),
             provenance={"campaign": ledger.header.campaign},
             submitting=not wishes.collect,
@@ -282,13 +282,3 @@ async def _record_end(ledger: Ledger, exit_code: int) -> None:
     run = ledger.run_started.run if ledger.run_started else ""
     if exit_code != EXIT_INTERRUPTED or run:
         await ledger.record(ev.RunEnded(job="", at=WallClock().now(), run=run, exit_code=exit_code))
-
-
-def _person() -> str:
-    """Who runs this, for the record of opened gates."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
