@@ -141,8 +141,9 @@ class Lock:
             )
         self._fd = fd
         record = msgspec.json.encode(Owner(pid=os.getpid(), host=socket.gethostname(), since=now))
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, record + b"\n", 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock itself holds, only its owner's name is missing
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, record + b"\n", 0)
 
     def release(self) -> None:
         """Let go. The file stays (removing it would race with the next owner), empty."""
@@ -231,6 +232,7 @@ class Journal:
         self._synced = 0
         self._syncing: anyio.Lock | None = None
         self._broken = ""
+        self._unsafe = ""
         self.fsyncs = 0
 
     @classmethod
@@ -255,6 +257,11 @@ class Journal:
             header = read_header(path) or _create(path, campaign=campaign, rehearsal=rehearsal, now=now, sync=sync)
             _check_identity(path, header, campaign=campaign, rehearsal=rehearsal)
             return cls(path, header, lock, threaded=threaded, sync=sync)
+        except OSError as error:
+            lock.release()
+            raise LedgerError(
+                f"the ledger {path} cannot be opened: {error.strerror}", hint="check the file's permissions, then run again"
+            ) from error
         except BaseException:
             lock.release()
             raise
@@ -284,7 +291,10 @@ class Journal:
         raise LedgerError(self._broken, hint="free some space and run again: it resumes") from error
 
     async def durable(self) -> None:
-        """Wait until everything appended before this call is on disk. Callers at the same moment share one fsync."""
+        """Wait until everything appended before this call is on disk. Callers at the same moment share one fsync.
+
+        Raises ``LedgerError``; after one failed fsync for ever: the kernel may have dropped the pages and call the next one good.
+        """
         if self._syncing is None:
             self._syncing = anyio.Lock()
         wanted = self.size
@@ -293,6 +303,8 @@ class Journal:
         async with self._syncing:
             if self._synced >= wanted:
                 return
+            if self._unsafe:
+                raise LedgerError(self._unsafe, hint="check the disk, then run again: it resumes")
             reached = self.size
             try:
                 if self._threaded:
@@ -300,9 +312,8 @@ class Journal:
                 else:
                     self._sync(self._fd)
             except OSError as error:
-                # After a failed fsync the kernel may have dropped the pages: nothing later can be trusted either.
-                self._broken = f"the ledger {self.path} cannot be made safe on disk: {error.strerror}"
-                raise LedgerError(self._broken, hint="check the disk, then run again: it resumes") from error
+                self._broken = self._unsafe = f"the ledger {self.path} cannot be made safe on disk: {error.strerror}"
+                raise LedgerError(self._unsafe, hint="check the disk, then run again: it resumes") from error
             self.fsyncs += 1
             self._synced = max(self._synced, reached)
 
@@ -362,7 +373,7 @@ def _create(path: Path, *, campaign: str, rehearsal: bool, now: float, sync: Syn
     )
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        os.write(fd, frame(msgspec.json.encode(header)))
+        _write_whole(fd, frame(msgspec.json.encode(header)))
         sync(fd)
     except OSError as error:
         raise LedgerError(
@@ -372,6 +383,13 @@ def _create(path: Path, *, campaign: str, rehearsal: bool, now: float, sync: Syn
         os.close(fd)
     sync_folder(path.parent)
     return header
+
+
+def _write_whole(fd: int, line: bytes) -> None:
+    """A disk that fills up takes a part without complaint, and refuses the rest."""
+    written = 0
+    while written < len(line):
+        written += os.write(fd, line[written:])
 
 
 def sync_folder(folder: Path) -> None:

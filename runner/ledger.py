@@ -69,7 +69,12 @@ class Ledger:
         self._offsets = array("Q")
         self._previous = array("L")
         self._epochs: dict[str, int] = defaultdict(int)
-        self._load()
+        try:
+            self._load()
+        except BaseException:
+            if self._reader:
+                self._reader.close()
+            raise
 
     # ------------------------------------------------------------------------------------------------ opening
 
@@ -229,12 +234,14 @@ class Ledger:
         job.life += 1
         job.attempt = 1
         job.submission_key = job.remote_id = job.error_class = job.error_cause = ""
-        job.credits, job.priced = event.credits or 0.0, False
+        job.credits = job.estimate = event.credits or 0.0
+        job.priced = False
 
     def _started(self, job: JobState, event: ev.SubmitStarted) -> None:
         job.attempt, job.submission_key, job.submitted_at = event.attempt, event.key, event.at
         job.upstream = joined_keys(event.upstream)
-        self._commit(job, job.credits)
+        job.priced = False
+        self._commit(job, job.estimate)
 
     def _accepted(self, job: JobState, event: ev.Accepted) -> None:
         job.remote_id = event.remote_id
@@ -250,6 +257,7 @@ class Ledger:
 
     def _not_spent(self, job: JobState, event: Event) -> None:
         self._commit(job, None)
+        job.credits, job.priced = job.estimate, False
         if isinstance(event, ev.SubmitRefused):
             job.error_class, job.error_cause = "refused", event.cause
 
@@ -259,12 +267,19 @@ class Ledger:
 
     def _failed_here(self, job: JobState, event: Event) -> None:
         job.error_class = "given_up" if isinstance(event, ev.GivenUp) else "rejected"
+        if isinstance(event, ev.GivenUp) and event.cause:
+            job.error_cause = event.cause
+
+    def _late(self, job: JobState, event: Event) -> None:
+        del event
+        job.error_cause = "deadline"
 
     def _retry(self, job: JobState, event: Event) -> None:
         del event
         job.attempt += 1
         job.submission_key = job.remote_id = job.error_class = job.error_cause = ""
         job.committed = False  # what the earlier attempt cost stays counted
+        job.credits, job.priced = job.estimate, False  # the next one is not free because the last one was
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -366,4 +381,5 @@ _CHANGES: dict[type[Event], Callable[..., None]] = {
     ev.ArtifactRejected: Ledger._failed_here,
     ev.GivenUp: Ledger._failed_here,
     ev.RetryScheduled: Ledger._retry,
+    ev.DeadlinePassed: Ledger._late,
 }

@@ -323,7 +323,9 @@ class JobState:
     submitted_at: float = 0.0
     """Unix seconds of the last ``SubmitStarted``."""
     credits: float = 0.0
-    """What this life costs: the estimate until the provider names the price."""
+    """What this attempt costs: the estimate until the provider names the price."""
+    estimate: float = 0.0
+    """What one attempt of this life is expected to cost."""
     priced: bool = False
     """Whether ``credits`` is the provider's own figure."""
     committed: bool = False
