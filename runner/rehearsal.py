@@ -31,6 +31,8 @@ class RehearsalOptions:
     fail_rate: float | None = None
     faults: Path | None = None
     concurrency: Mapping[str, int] = field(default_factory=dict)
+    address: str | None = None
+    """A simulator that runs already and is left running; the other options are its own business. None starts one."""
 
 
 def simulator_command(options: RehearsalOptions) -> list[str]:
@@ -49,6 +51,9 @@ def simulator_command(options: RehearsalOptions) -> list[str]:
 @asynccontextmanager
 async def simulator(options: RehearsalOptions) -> AsyncIterator[str]:
     """The simulator's address while the context lasts. Raises ``CallsheetError`` when it does not start."""
+    if options.address is not None:
+        yield options.address
+        return
     options.state.parent.mkdir(parents=True, exist_ok=True)
     # A session of its own: Ctrl-C at the terminal reaches the run, which still needs the simulator to drain.
     async with await anyio.open_process(

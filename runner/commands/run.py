@@ -55,6 +55,7 @@ class Wishes:
     approve: list[str]
     secrets_dir: Path | None
     quiet: bool
+    simulator: str | None = None
 
 
 def command(
@@ -81,6 +82,9 @@ def command(
         float | None, typer.Option("--fail-rate", min=0, max=1, help="Rehearsal: share of jobs that fail.")
     ] = None,
     faults: Annotated[Path | None, typer.Option("--faults", help="Rehearsal: JSON file with fault rules.")] = None,
+    simulator: Annotated[
+        str | None, typer.Option("--simulator", help="Rehearsal: address of a simulator that runs already, at --speed.")
+    ] = None,
     secrets_dir: Annotated[Path | None, typer.Option("--secrets-dir", help="Folder with one file per secret.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
@@ -88,7 +92,7 @@ def command(
     """Run a campaign. The same command again resumes it: nothing is paid for twice."""
     wishes = Wishes(
         manifest, rehearse, speed, fail_rate, faults, select or [], limit, max_cost, retry or [], plan, collect,
-        approve or [], secrets_dir, quiet or as_json,
+        approve or [], secrets_dir, quiet or as_json, simulator,
     )  # fmt: skip
     loaded = load_manifest(manifest, overrides_of(var or []))
     outcome = anyio.run(_run, loaded, wishes, backend="asyncio")
@@ -220,6 +224,7 @@ async def _settings(plan: Plan, folder: Folder, wishes: Wishes, stack: AsyncExit
         fail_rate=wishes.fail_rate,
         faults=wishes.faults,
         concurrency=lane_slots(plan.campaign),
+        address=wishes.simulator,
     )
     return rehearsal_settings(await stack.enter_async_context(simulator(options)))
 
