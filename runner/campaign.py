@@ -382,10 +382,22 @@ class Campaign:
             fields=fields,
             fingerprint=fingerprint(target.uses, fields, take=_take(variant)),
             path=path,
-            credits=compiled.operation.price(known, seconds),
+            credits=self._price(compiled, known, seconds),
             seconds=facts.typical_seconds,
             weight=compiled.operation.slots(known),
         )
+
+    def _price(self, compiled: _Compiled, params: Mapping[str, JSON], seconds: float | None) -> float | None:
+        """Credits: the manifest's price if it states one, else the operation's estimate. A budget needs one of them."""
+        lane, _, operation = compiled.spec.uses.partition("/")
+        limits = self.manifest.limits.get(lane)
+        if limits and operation in limits.prices:
+            return limits.prices[operation]
+        price = compiled.operation.price(params, seconds)
+        if price is None and limits and limits.budget is not None:
+            message = f"{lane} has a budget, but the price of {compiled.spec.uses} is not known"
+            self.problems.parameter(limits.mark, message, f"state what one job costs: prices: {{ {operation}: CREDITS }}")
+        return price
 
     def _context(
         self, target: TargetSpec, variant: Variant, record: Record, needs: Mapping[str, Mapping[str, object]]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RETRY_KINDS = (
     "failed",
+    "deadline",
     "refused",
     "rejected",
     "given_up",
@@ -26,6 +27,8 @@ RETRY_KINDS = (
     "bad_input",
     "content_policy",
     "not_found",
+    "generation_failed",
+    "artifact",
     "server",
     "provider",
 )

@@ -7,7 +7,6 @@ which engine runs it. It never submits a job whose intent is not on disk, and ne
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +94,14 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Deadline:
+    """Seconds of the provider's time that a run waits for a job: in the provider's queue, and at work. Then a later run collects it."""
+
+    queue: float = 24 * 3600.0
+    work: float = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class LaneTools:
     """What a driver works with, made once per lane by the engine."""
 
@@ -109,8 +116,8 @@ class LaneTools:
     pace: Pace
     provenance: Mapping[str, JSON]
     """What every sidecar of this run says: campaign, rehearsal."""
-    deadlines: Mapping[str, float] = field(default_factory=dict)
-    """Target -> seconds allowed at the provider."""
+    deadlines: Mapping[str, Deadline] = field(default_factory=dict)
+    """Target -> how long a run waits for one of its jobs."""
     max_artifact_bytes: int = 2 * 1024**3
     settle_seconds: float = 20.0
     """How long after a lost submission the provider's "I do not have it" is believed."""
@@ -131,6 +138,7 @@ class LaneDriver:
         self._results: dict[str, Observation] = {}
         self._misses: dict[str, int] = defaultdict(int)
         self._phases: dict[str, Phase] = {}
+        self._working_since: dict[str, float] = {}
         self._rejected: dict[str, str] = {}
         self._handlers: Mapping[Step, Callable[[Order], Awaitable[None]]] = {
             Step.SUBMIT: self._submit,
@@ -220,6 +228,8 @@ class LaneDriver:
             await self.tools.ledger.append(self.tenure, crashed)
         for job in jobs:
             age = max(0.0, wall - job.submitted_at)
+            if job.state in {State.RUNNING, State.CANCELLING} and (seen := self._seen_at_work(job.key)):
+                self._working_since[job.key] = now - max(0.0, wall - seen)
             active = Active(job.key, job.operation, self._weight(job.key), since=now - age)
             if job.state is State.UNCERTAIN:
                 self.tools.scheduler.resumed(active, Step.RECONCILE, due=now + max(0.0, self._settle() - age))
@@ -227,6 +237,11 @@ class LaneDriver:
                 self.tools.scheduler.resumed(active, Step.COLLECT, due=now)
             else:
                 self.tools.scheduler.resumed(active, Step.POLL, due=now)
+
+    def _seen_at_work(self, key: str) -> float | None:
+        """When an earlier run first saw the provider at work on the job (Unix seconds)."""
+        story = self.tools.ledger.life(key)
+        return next((e.at for e in story if isinstance(e, ev.Observed) and e.phase == Phase.RUNNING.value), None)
 
     def _weight(self, key: str) -> int:
         attempt = self.tools.ledger.attempt(key)
@@ -426,9 +441,12 @@ class LaneDriver:
         if self._phases.get(key) is not seen.phase:
             self._phases[key] = seen.phase
             events.append(ev.Observed(job=key, at=self._wall(), phase=seen.phase.value, word=seen.word))
-        allowed = self.tools.pace.seconds(self.tools.deadlines.get(target, math.inf))
-        elapsed = now - scheduler.since(key)
-        if elapsed > allowed:
+        deadline = self.tools.deadlines.get(target, Deadline())
+        if seen.phase is Phase.QUEUED:
+            allowed, elapsed = deadline.queue, now - scheduler.since(key)
+        else:
+            allowed, elapsed = deadline.work, now - self._working_since.setdefault(key, now)
+        if elapsed > self.tools.pace.seconds(allowed):
             events.append(ev.DeadlinePassed(job=key, at=self._wall(), seconds=elapsed))
             return events, lambda: self._park(key)
         return events, lambda: scheduler.still_running(key, now)
@@ -589,7 +607,7 @@ class LaneDriver:
         await self.tools.ledger.append(self.tenure, [event])
 
     def _end(self, key: str) -> None:
-        for memory in (self._results, self._misses, self._phases, self._rejected):
+        for memory in (self._results, self._misses, self._phases, self._rejected, self._working_since):
             memory.pop(key, None)
         self.tools.scheduler.gone(key)
         self.tools.feed.ended(key)

@@ -127,10 +127,11 @@ class NotFoundRemotely(Event, frozen=True, tag="NotFoundRemotely"):
 
 
 class GivenUp(Event, frozen=True, tag="GivenUp"):
-    """A person stopped looking for it."""
+    """A person stopped looking for it, or waiting for it (``cause`` is then ``deadline``)."""
 
     by: str = ""
     note: str = ""
+    cause: str = ""
 
 
 class Observed(Event, frozen=True, tag="Observed"):

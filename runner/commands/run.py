@@ -5,6 +5,7 @@ Reads as a list of steps: load, expand, compare, price, check, execute, report.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import signal
@@ -55,6 +56,7 @@ class Wishes:
     approve: list[str]
     secrets_dir: Path | None
     quiet: bool
+    grace: float
     simulator: str | None = None
 
 
@@ -86,13 +88,16 @@ def command(
         str | None, typer.Option("--simulator", help="Rehearsal: address of a simulator that runs already, at --speed.")
     ] = None,
     secrets_dir: Annotated[Path | None, typer.Option("--secrets-dir", help="Folder with one file per secret.")] = None,
+    grace: Annotated[
+        float, typer.Option("--grace", min=0, help="Seconds that steps under way may take to end after the first Ctrl-C.")
+    ] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> int:
     """Run a campaign. The same command again resumes it: nothing is paid for twice."""
     wishes = Wishes(
         manifest, rehearse, speed, fail_rate, faults, select or [], limit, max_cost, retry or [], plan, collect,
-        approve or [], secrets_dir, quiet or as_json, simulator,
+        approve or [], secrets_dir, quiet or as_json, grace, simulator,
     )  # fmt: skip
     loaded = load_manifest(manifest, overrides_of(var or []))
     outcome = anyio.run(_run, loaded, wishes, backend="asyncio")
@@ -112,10 +117,24 @@ async def _run(manifest: Manifest, wishes: Wishes) -> Outcome:
     with open_campaign(manifest, folder) as campaign:
         _check_before(campaign, folder, wishes)
         with Ledger.open(folder.ledger, campaign=manifest.name, rehearsal=wishes.rehearse, now=WallClock().now()) as ledger:
-            plan = make_plan(campaign, ledger, _options(campaign, wishes))
+            options = _options(campaign, wishes)
+            if "deadline" in options.retry:
+                await _give_up_late(ledger)
+            plan = make_plan(campaign, ledger, options)
             campaign.require_distinct_paths()
             _check_plan_file(wishes, plan)
             return await _execute(plan, ledger, folder, wishes)
+
+
+async def _give_up_late(ledger: Ledger) -> None:
+    """``--retry deadline``: a person pays again rather than wait longer; the late work is not looked at any more."""
+    from runner import events as ev
+    from runner.model import State
+
+    now = WallClock().now()
+    late = [job.key for job in ledger.jobs.values() if job.state is State.RUNNING and job.error_cause == "deadline"]
+    ledger.plan([ev.GivenUp(job=key, at=now, by=user_name(), note="--retry deadline", cause="deadline") for key in late])
+    await ledger.durable()
 
 
 def _check_before(campaign: Campaign, folder: Folder, wishes: Wishes) -> None:
@@ -208,7 +227,7 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
             submitting=not wishes.collect,
         )
         engine = LocalEngine(plan, accounts, tools)
-        return await _watched(engine, tally, quiet=wishes.quiet)
+        return await _watched(engine, tally, wishes)
 
 
 async def _settings(plan: Plan, folder: Folder, wishes: Wishes, stack: AsyncExitStack) -> Settings:
@@ -241,7 +260,12 @@ def _accounts(plan: Plan, lanes: tuple[str, ...], settings: Settings) -> Mapping
     return accounts
 
 
-async def _watched(engine: LocalEngine, tally: Tally, *, quiet: bool) -> bool:
+async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
+    """Run the engine; True when a person (or the system) stopped it.
+
+    The first signal drains: nothing new is submitted, steps under way end within the grace period. The second one, or the end of that
+    period, stops at once: what was being submitted then is uncertain, and looked for by the next run.
+    """
     from runner.terminal.progress import progress_for
 
     interrupted = False
@@ -256,21 +280,25 @@ async def _watched(engine: LocalEngine, tally: Tally, *, quiet: bool) -> bool:
                     return
                 interrupted = True
                 engine.stop()
+                scope.deadline = anyio.current_time() + wishes.grace
 
     async def show() -> None:
-        with progress_for(tally, engine, quiet=quiet) as display:
+        with progress_for(tally, engine, quiet=wishes.quiet) as display:
             while True:
-                display.refresh()
+                with contextlib.suppress(OSError, ValueError):  # the terminal went away: the work goes on
+                    display.refresh()
                 await anyio.sleep(REFRESH_SECONDS)
 
-    async with anyio.create_task_group() as helpers:
-        helpers.start_soon(show)
-        with anyio.CancelScope() as scope:
-            helpers.start_soon(listen, scope)
-            await engine.run()
-        helpers.cancel_scope.cancel()
-    for pair in engine.lost_ids():
-        sys.stderr.write(f"accepted by the provider, but not recorded: {pair}\n")
+    try:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(show)
+            with anyio.CancelScope() as scope:
+                beside.start_soon(listen, scope)
+                await engine.run()
+            beside.cancel_scope.cancel()
+    finally:
+        for pair in engine.lost_ids():
+            sys.stderr.write(f"accepted by the provider, but not recorded: {pair}\n")
     return interrupted
 
 

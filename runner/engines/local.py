@@ -6,7 +6,6 @@ nothing about jobs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,11 +14,12 @@ import anyio
 from runner.artifacts import ArtifactStore
 from runner.budget import Budget
 from runner.clock import Clock
-from runner.driver import LaneDriver, LaneTools
+from runner.driver import Deadline, LaneDriver, LaneTools
 from runner.feed import CampaignFeed, Surroundings
 from runner.gates import Gates
 from runner.ledger import Ledger
 from runner.limits import Durations, Limits, Pace
+from runner.manifest.model import TargetSpec
 from runner.model import JSON
 from runner.plan import Plan
 from runner.scheduler import LaneScheduler, LaneStatistics, Spacing
@@ -146,8 +146,14 @@ class LocalEngine:
             clock=tools.clock,
             pace=tools.pace,
             provenance=tools.provenance,
-            deadlines={
-                name: target.deadline_seconds if target.deadline_seconds is not None else math.inf
-                for name, target in self.plan.campaign.targets.items()
-            },
+            deadlines={name: _deadline(target) for name, target in self.plan.campaign.targets.items()},
         )
+
+
+def _deadline(target: TargetSpec) -> Deadline:
+    """The target's deadlines, with the defaults for what it leaves open."""
+    default = Deadline()
+    return Deadline(
+        queue=default.queue if target.queue_seconds is None else target.queue_seconds,
+        work=default.work if target.deadline_seconds is None else target.deadline_seconds,
+    )

@@ -74,6 +74,8 @@ class LimitsSpec:
     """Submits per second."""
     budget: float | None = None
     """Credits of that account."""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Operation (the part after the slash) -> credits of one job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,9 @@ class TargetSpec:
     takes: int = 1
     gate: GateSpec | None = None
     deadline_seconds: float | None = None
+    """Of the provider's work, without its queue."""
+    queue_seconds: float | None = None
+    """Of waiting in the provider's queue."""
     priority: int = 0
 
 

@@ -79,7 +79,13 @@ def _key(key: Key) -> Schema:
 
 
 def _sections() -> dict[str, Schema]:
-    limits = _object(shape.LIMITS, {"rate": _patterned(shape.RATE, {"exclusiveMinimum": 0, "maximum": shape.FASTEST_RATE})})
+    limits = _object(
+        shape.LIMITS,
+        {
+            "rate": _patterned(shape.RATE, {"exclusiveMinimum": 0, "maximum": shape.FASTEST_RATE}),
+            "prices": {"additionalProperties": {"type": "number", "minimum": 0}},
+        },
+    )
     prompt = {"anyOf": [{"type": "string", "minLength": 1}, _object(shape.PROMPT, {})]}
     catalogue = {
         "products": {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1}},
@@ -110,6 +116,7 @@ def _target(operations: Mapping[str, OperationFacts], definitions: Schema) -> Sc
             "matrix": _matrix(),
             "gate": _gate(),
             "deadline": _patterned(shape.DURATION, {"minimum": 1, "maximum": shape.LONGEST_DEADLINE}),
+            "queue_deadline": _patterned(shape.DURATION, {"minimum": 1, "maximum": shape.LONGEST_DEADLINE}),
         },
     )
     calls = [_call(facts, definitions) for _, facts in sorted(operations.items())]

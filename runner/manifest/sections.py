@@ -170,7 +170,7 @@ def read_limits(reader: Reader, node: Node | None) -> dict[str, LimitsSpec]:
     for name, child in (files.entries_of(node) if node else {}).items():
         mark = child.key_mark or child.mark
         entries = reader.section(child, LIMITS, f"providers.{short(name)}")
-        concurrency, budget, rate = (entries.get(key) for key in ("concurrency", "budget", "rate"))
+        concurrency, budget, rate, prices = (entries.get(key) for key in ("concurrency", "budget", "rate", "prices"))
         if reader.name(name, mark, "a provider"):
             found[name] = LimitsSpec(
                 provider=name,
@@ -178,7 +178,20 @@ def read_limits(reader: Reader, node: Node | None) -> dict[str, LimitsSpec]:
                 concurrency=concurrency.value if concurrency and isinstance(concurrency.value, int) else None,
                 rate=_rate(reader, rate, f"providers.{short(name)}.rate") if rate else None,
                 budget=float(budget.value) if budget and isinstance(budget.value, int | float) else None,
+                prices=_prices(reader, prices, f"providers.{short(name)}.prices") if prices else {},
             )
+    return found
+
+
+def _prices(reader: Reader, node: Node, where: str) -> dict[str, float]:
+    """Operation -> credits."""
+    found: dict[str, float] = {}
+    for name, child in files.entries_of(node).items():
+        if isinstance(child.value, int | float) and not isinstance(child.value, bool) and child.value >= 0:
+            found[name] = float(child.value)
+        else:
+            message = f"{where}.{short(name)}: {describe(child)} is no price"
+            reader.note(child.mark, message, "write the credits of one job, such as 10 or 0.5", "value")
     return found
 
 

@@ -112,6 +112,10 @@ LIMITS: Shape = {
     "concurrency": Key("How many jobs may be at work at the same time.", (_W,), rule={"minimum": 1, "maximum": 100_000}),
     "rate": Key("How fast jobs may be submitted: `2/s`, `30/min`, `100/h`, or a number per second.", (_T, _N)),
     "budget": Key("How many credits of this account the campaign may spend.", (_N,), rule={"minimum": 0}),
+    "prices": Key(
+        "What one job costs in credits, where the provider's price is not known or yours differs: operation to number (`talking-photo: 10`).",
+        (_M,),
+    ),
 }
 
 TARGET: Shape = {
@@ -128,7 +132,11 @@ TARGET: Shape = {
     "with": Key("The operation's parameters. Every text may be a template.", (_M,)),
     "takes": Key("How many variants of the same inputs to make. Default: 1.", (_W,), rule={"minimum": 1, "maximum": 20}),
     "gate": Key("`approve`: results wait for a person before anything downstream is paid for.", (_T, _M)),
-    "deadline": Key("How long one job may take before it counts as failed: `30m`, `2h`, or seconds.", (_T, _N)),
+    "deadline": Key(
+        "How long the provider may work on one job before a run stops waiting for it: `30m`, `2h`, or seconds. It is collected later.",
+        (_T, _N),
+    ),
+    "queue_deadline": Key("How long a job may wait in the provider's queue before a run stops waiting for it: `6h`, or seconds.", (_T, _N)),
     "priority": Key("Higher goes first where slots are short. Default: 0.", (_W,), rule={"minimum": -1000, "maximum": 1000}),
 }
 

@@ -38,7 +38,7 @@ def _target(reader: Reader, name: str, node: Node) -> TargetSpec:
     entries = reader.section(node, TARGET, where)
     mark = node.key_mark or node.mark
     uses, params, takes, priority = (entries.get(key) for key in ("uses", "with", "takes", "priority"))
-    matrix, gate, deadline = (entries.get(key) for key in ("matrix", "gate", "deadline"))
+    matrix, gate, deadline, queue = (entries.get(key) for key in ("matrix", "gate", "deadline", "queue_deadline"))
     return TargetSpec(
         name=name,
         mark=mark,
@@ -51,6 +51,7 @@ def _target(reader: Reader, name: str, node: Node) -> TargetSpec:
         takes=_whole(takes, 1),
         gate=_gate(reader, gate, f"{where}.gate") if gate else None,
         deadline_seconds=_deadline(reader, deadline, f"{where}.deadline") if deadline else None,
+        queue_seconds=_deadline(reader, queue, f"{where}.queue_deadline") if queue else None,
         priority=_whole(priority, 0),
     )
 
