@@ -21,7 +21,7 @@ from runner.errors import (
 )
 from runner.model import State
 from runner.plan import Verdict
-from runner.terminal.plans import duration
+from runner.terminal.plans import counted, duration
 from runner.terminal.problems import printable, shown_path
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _verdict(
     endings = [
         *_stopped(ledger, tally, budget, interrupted=interrupted),
         *_waiting(states, interrupted=interrupted),
-        *_failed(tally, states, unretried),
+        *_failed(tally, {} if interrupted else states, unretried),
     ]
     return next((code for code, _ in endings), EXIT_OK), [advice for _, advice in endings]
 
@@ -141,24 +141,27 @@ def _stopped(ledger: Ledger, tally: Tally, budget: Budget, *, interrupted: bool)
 
 def _waiting(states: Mapping[str, int], *, interrupted: bool) -> Iterator[tuple[int, str]]:
     if uncertain := states.get(State.UNCERTAIN.value, 0):
-        what = f"{uncertain:,} submissions are uncertain: the provider may or may not have taken them."
-        yield EXIT_WAITING, f"{what} They are never submitted again blindly; the next run looks for them first."
+        what = f"{counted(uncertain, 'submission')} uncertain: the provider may or may not have taken them."
+        yield EXIT_WAITING, f"{what} Nothing uncertain is submitted again blindly; callsheet reconcile MANIFEST shows it."
     if held := states.get(State.HELD.value, 0):
-        yield EXIT_WAITING, f"{held:,} jobs wait behind a gate. Look at the report, then run again with --approve TARGET."
+        yield (
+            EXIT_WAITING,
+            f"{counted(held, 'job')} waiting behind a gate. Look at the report, then run again with --approve TARGET.",
+        )
     left = states.get(State.RUNNING.value, 0) + states.get(State.COLLECTING.value, 0)
     if left and not interrupted:
-        yield EXIT_WAITING, f"{left:,} jobs are still with their provider. The same command again collects them."
+        yield EXIT_WAITING, f"{counted(left, 'job')} still with the provider. The same command again collects them."
 
 
 def _failed(tally: Tally, states: Mapping[str, int], unretried: int) -> Iterator[tuple[int, str]]:
     failed = tally.failed + tally.skipped
     if failed or unretried:
         parts = [
-            f"{failed:,} jobs failed or were skipped" if failed else "",
+            f"{failed:,} failed or skipped" if failed else "",
             f"{unretried:,} failed earlier" if unretried else "",
         ]
         said = "; ".join(part for part in parts if part)
         yield EXIT_JOBS_FAILED, f"{said}. The report says why; --retry failed submits failed ones again."
     ready = states.get(State.READY.value, 0)
     if ready and tally.total > tally.done + failed:
-        yield EXIT_JOBS_FAILED, f"{ready:,} jobs could not be submitted now. Run the same command again."
+        yield EXIT_JOBS_FAILED, f"{counted(ready, 'job')} not submitted yet. The same command again goes on."

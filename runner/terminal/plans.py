@@ -52,6 +52,11 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 job is``, ``1,200 jobs are``."""
+    return f"{number:,} {noun} is" if number == 1 else f"{number:,} {noun}s are"
+
+
 def credits_text(plan: Plan) -> str:
     """``creatify 24, kling 38.4 (+ 4 submissions without a known price)`` by account."""
     unpriced = plan.unpriced_by_lane()
