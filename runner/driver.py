@@ -171,11 +171,18 @@ class LaneDriver:
     def _start_due(self, group: anyio.abc.TaskGroup) -> None:
         scheduler = self.tools.scheduler
         while True:
-            self._refill()
+            try:
+                self._refill()
+            except Exception as error:  # noqa: BLE001  # raised within the task group it would cut off paid steps under way
+                self._fail(error)
             order = scheduler.next_order(anyio.current_time())
             if order is None:
                 return
             group.start_soon(self._do, order)
+
+    def _fail(self, error: Exception) -> None:
+        self.fatal = self.fatal or error
+        self.tools.scheduler.accepting = self.tools.scheduler.asking = False
 
     def _refill(self) -> None:
         if self._stop():
@@ -207,8 +214,7 @@ class LaneDriver:
         try:
             await self._handlers[order.step](order)
         except Exception as error:  # noqa: BLE001  # steps under way hold paid work: they end first, then this is raised
-            self.fatal = self.fatal or error
-            self.tools.scheduler.accepting = self.tools.scheduler.asking = False
+            self._fail(error)
         finally:
             self.tools.scheduler.finished(order)
             self.wake()

@@ -269,6 +269,7 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
     from runner.terminal.progress import progress_for
 
     interrupted = False
+    failure: Exception | None = None
 
     async def listen(scope: anyio.CancelScope) -> None:
         nonlocal interrupted
@@ -294,11 +295,16 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
             beside.start_soon(show)
             with anyio.CancelScope() as scope:
                 beside.start_soon(listen, scope)
-                await engine.run()
+                try:
+                    await engine.run()
+                except Exception as error:  # noqa: BLE001  # raised below: a task group would wrap it, and the exit code be lost
+                    failure = error
             beside.cancel_scope.cancel()
     finally:
         for pair in engine.lost_ids():
             sys.stderr.write(f"accepted by the provider, but not recorded: {pair}\n")
+    if failure is not None:
+        raise failure
     return interrupted
 
 
