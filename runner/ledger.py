@@ -60,6 +60,8 @@ class Ledger:
         self.committed: dict[str, float] = defaultdict(float)
         """Lane -> credits that were or may have been spent, over all runs."""
         self.listeners: list[Listener] = []
+        self.guard: Callable[[str], str] | None = None
+        """Takes secrets out of a line before it is written: providers echo what they are sent."""
         self.runs = 0
         self.run_started: ev.RunStarted | None = None
         self.run_ended: ev.RunEnded | None = None
@@ -169,11 +171,23 @@ class Ledger:
 
     def _write(self, events: Sequence[Event]) -> None:
         self._check(events)
-        offsets = self._writer().append([_encode(event) for event in events])
+        documents = [_encode(event) for event in events]
+        if self.guard:
+            documents, events = self._guarded(documents, events)
+        offsets = self._writer().append(documents)
         for event, offset in zip(events, offsets, strict=True):
             job = self._apply(event, offset)
             for listener in self.listeners:
                 listener(event, job)
+
+    def _guarded(self, documents: list[bytes], events: Sequence[Event]) -> tuple[list[bytes], Sequence[Event]]:
+        """The lines without secrets, and the events as a reader will find them."""
+        if self.guard is None:
+            return documents, events
+        guarded = [self.guard(document.decode()).encode() for document in documents]
+        if guarded == documents:
+            return documents, events
+        return guarded, [_decode(document) for document in guarded]
 
     def _check(self, events: Sequence[Event]) -> None:
         states: dict[str, State | None] = {}

@@ -400,6 +400,10 @@ class Redactor:
             text = pattern.sub(replacement, text)
         return text
 
+    def values(self, text: str) -> str:
+        """The text without the secrets that it was told, and otherwise as it is: JSON stays JSON."""
+        return self._values.sub(HIDDEN, text) if self._values is not None else text
+
     def tree(self, document: JSON) -> JSON:
         """The document without secrets, of the same shape; what stands under a telling key is hidden whole."""
         return self._tree(document, 0)

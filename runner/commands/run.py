@@ -206,11 +206,14 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
     from runner.engines.local import EngineTools, LocalEngine
     from runner.gates import Gates
     from runner.limits import Pace
+    from runner.settings import Redactor
     from runner.wire import HttpWire, WireOptions
 
     lanes, budget, tally = work
     async with AsyncExitStack() as stack:
         settings = await _settings(plan, folder, wishes, stack)
+        redactor = Redactor(settings.secrets())
+        ledger.guard = redactor.values
         accounts = _accounts(plan, lanes, settings)
         await _record_start(ledger, accounts)
         artifacts = ArtifactStore(folder.artifacts, rehearsal=wishes.rehearse)
