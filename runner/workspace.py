@@ -6,6 +6,7 @@ in a folder of their own, with a ledger that says so: they can never be mistaken
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,12 +158,18 @@ def read_ledger(folder: Folder) -> Iterator[Ledger | None]:
             ledger.close()
 
 
-def require_ledger(ledger: Ledger | None, folder: Folder) -> Ledger:
-    """The ledger, or ``UsageError`` saying how to get one."""
-    if ledger is None:
-        flag = " --rehearse" if folder.rehearsal else ""
-        raise UsageError(f"nothing has run yet: there is no {folder.ledger}", hint=f"begin with: callsheet run MANIFEST{flag}")
-    return ledger
+def require_ledger(ledger: Ledger | None, folder: Folder, given: Path | None = None) -> Ledger:
+    """The ledger, or ``UsageError`` saying how to get one. ``given`` is the manifest as the person named it."""
+    if ledger is not None:
+        return ledger
+    other = Folder(
+        folder.root.parents[1] / ("runs" if folder.rehearsal else "rehearsals") / folder.root.name, not folder.rehearsal
+    )
+    name, flag = shlex.quote(str(given)) if given else "MANIFEST", " --rehearse" if folder.rehearsal else ""
+    hint = f"begin with: callsheet run {name}{flag}"
+    if other.ledger.is_file():
+        hint += f"; only a {'paid run' if folder.rehearsal else 'rehearsal'} was made: {'leave out' if folder.rehearsal else 'add'} --rehearse"
+    raise UsageError(f"nothing has run yet: there is no {folder.ledger}", hint=hint)
 
 
 def account(name: str, settings: Settings) -> tuple[Provider, str]:

@@ -29,7 +29,7 @@ def command(
     folder = recorded_folder(manifest, rehearsal=rehearse)
     chosen = [name.strip().lower() for text in formats or [] for name in text.split(",") if name.strip()]
     with read_ledger(folder) as found:
-        ledger = require_ledger(found, folder)
+        ledger = require_ledger(found, folder, manifest)
         info = ledger.info(folder.artifacts)
         written = write_reports(info, ledger.rows, out or folder.report, formats=chosen or list(FORMATS))
     if as_json:

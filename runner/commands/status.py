@@ -35,10 +35,11 @@ def command(
 def _standing(folder: Folder, manifest: Path) -> Standing:
     from runner.journal import lock_owner
     from runner.reports import summarise
+    from runner.terminal.problems import sentences
     from runner.terminal.standing import Standing
 
     with read_ledger(folder) as found:
-        ledger = require_ledger(found, folder)
+        ledger = require_ledger(found, folder, manifest)
         info = ledger.info(folder.artifacts)
         again = manifest if manifest.suffix != ".jsonl" and not (manifest / "ledger.jsonl").is_file() else "MANIFEST"
         return Standing(
@@ -46,7 +47,8 @@ def _standing(folder: Folder, manifest: Path) -> Standing:
             summary=summarise(info, ledger.rows()),
             owner=lock_owner(folder.ledger),
             exit_code=ledger.run_ended.exit_code if ledger.run_ended else None,
+            halted={lane: sentences(event.message, event.hint) for lane, event in ledger.halted.items()},
             committed={lane: round(amount, 6) for lane, amount in ledger.committed.items()},
             report=folder.report / "index.html",
-            again=f"callsheet run {shell_path(again)}" + (" --rehearse" if folder.rehearsal else ""),
+            given=shell_path(again),
         )

@@ -22,7 +22,7 @@ from runner.errors import (
 from runner.model import State
 from runner.plan import Verdict
 from runner.terminal.plans import counted, duration
-from runner.terminal.problems import printable, shown_path
+from runner.terminal.problems import printable, sentences, shown_path
 
 if TYPE_CHECKING:
     from runner.budget import Budget
@@ -133,7 +133,7 @@ def _stopped(ledger: Ledger, tally: Tally, budget: Budget, *, interrupted: bool)
         yield EXIT_INTERRUPTED, "Interrupted: nothing is lost. The same command again goes on."
     for lane, event in ledger.halted.items():
         if lane in tally.halted:
-            what = f"{lane} is halted: {event.message} {event.hint}".strip()
+            what = f"{lane} is halted. {sentences(event.message, event.hint)}"
             yield EXIT_HALTED, f"{what} Then run the same command again."
     for why in budget.exceeded.values():
         yield EXIT_BUDGET, f"Stopped for cost: {why}. Raise the limit and run the same command again."

@@ -34,18 +34,29 @@ def write_document(document: object) -> None:
 
 
 def write_rendered(things: Iterable[RenderableType]) -> None:
-    """Tables, rules and texts of rich, one after the other."""
+    """Tables, rules and texts of rich, one after the other; without blanks at line ends where no terminal shows them."""
     console = _console()
-    for thing in things:
-        console.print(thing)
+    if sys.stdout.isatty():
+        for thing in things:
+            console.print(thing)
+        return
+    with console.capture() as captured:
+        for thing in things:
+            console.print(thing)
+    write(line.rstrip() for line in captured.get().splitlines())
+
+
+def width() -> int:
+    """Columns that output may take."""
+    return _console().width
 
 
 def _console() -> Console:
     from rich.console import Console
 
     told = os.environ.get("COLUMNS", "")
-    width = None if sys.stdout.isatty() or told.isdigit() else PIPED_WIDTH
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
+    columns = None if sys.stdout.isatty() or told.isdigit() else PIPED_WIDTH
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=columns)
 
 
 def shell_path(path: Path | str) -> str:

@@ -31,6 +31,12 @@ def _printable(letter: str) -> str:
     return "�" if ord(letter) < 0xA0 else ""
 
 
+def sentences(*parts: str) -> str:
+    """The parts as sentences, one after the other: ``no credit left``, ``top up`` becomes ``No credit left. Top up.``"""
+    said = [printable(part).strip() for part in parts]
+    return " ".join(text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".") for text in said if text)
+
+
 def as_text(error: CallsheetError, redact: Callable[[str], str] = lambda text: text) -> str:
     """The error for a terminal, several lines, without a line break at the end."""
     if isinstance(error, ManifestError):

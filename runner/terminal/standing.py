@@ -30,7 +30,7 @@ _STYLES = {State.SUCCEEDED: "green", State.FAILED: "red", State.UNCERTAIN: "yell
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything that the page shows. ``again`` is the run's command line, as a person would type it."""
+    """Everything that the page shows. Built by ``callsheet status``."""
 
     info: RunInfo
     summary: Summary
@@ -38,10 +38,22 @@ class Standing:
     """Who runs it right now."""
     exit_code: int | None
     """The last run's; None while it has not ended."""
+    halted: dict[str, str]
+    """Lane -> what stopped it and what to do, in sentences."""
     committed: dict[str, float]
     """Lane -> credits that were or may have been spent."""
     report: Path
-    again: str
+    given: str
+    """The manifest as the person named it, quoted for a shell."""
+
+    def command(self, name: str) -> str:
+        """Another command about the same campaign, to be pasted."""
+        return f"callsheet {name} {self.given}" + (" --rehearse" if self.info.rehearsal else "")
+
+    @property
+    def again(self) -> str:
+        """The command that goes on."""
+        return self.command("run")
 
     @property
     def unfinished(self) -> bool:
@@ -58,11 +70,11 @@ def _next_steps(at: Standing) -> Iterator[str]:
     if at.owner is not None:
         yield f"Wait: it runs now, process {at.owner.pid} on {printable(at.owner.host)}."
         return
-    for lane, why in at.info.halted.items():
-        yield f"{lane} is halted: {printable(why)} Check with: callsheet doctor --provider {lane}"
+    for lane, why in at.halted.items():
+        yield f"{lane} is halted. {why} Check with: callsheet doctor --provider {lane}"
     if count := states.get(State.UNCERTAIN, 0):
         it = "1 submission is" if count == 1 else f"{count:,} submissions are"
-        yield f"{it} uncertain; the next run looks for it at the provider before anything else: {at.again}"
+        yield f"{it} uncertain: the next run looks for it at the provider first. To settle it yourself: {at.command('reconcile')}"
     if count := states.get(State.HELD, 0):
         yield f"{_jobs(count)} behind a gate. Look at the results, then: {at.again} --approve TARGET"
     if count := states.get(State.READY, 0) + states.get(State.PENDING, 0):
@@ -96,7 +108,7 @@ def as_document(at: Standing) -> object:
                 "ended_at": at.info.last_run_ended_at if at.exit_code is not None else None,
                 "exit_code": at.exit_code,
             },
-            "halted": dict(at.info.halted),
+            "halted": at.halted,
             "credits": at.committed,
             "next": at.next_steps(),
             "summary": summary_fields(at.summary),
@@ -166,7 +178,7 @@ def _groups(title: str, groups: tuple[Group, ...], at: Standing) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("median", justify="right", no_wrap=True)
     for group in groups:
-        name = f"{group.name} (halted)" if title == "account" and group.name in at.info.halted else group.name
+        name = f"{group.name} (halted)" if title == "account" and group.name in at.halted else group.name
         table.add_row(
             Text(printable(name)),
             f"{group.jobs:,}",
