@@ -182,6 +182,7 @@ async def _execute(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes) -
         ledger.listeners.append(tally.hear)
         interrupted = await _drive(plan, ledger, folder, wishes, (lanes, budget, tally))
     outcome = Outcome.of(plan, ledger, tally, budget, folder=folder, interrupted=interrupted)
+    outcome.advice += _uncollected(ledger)
     if lanes:
         await _record_end(ledger, outcome.exit_code)
     if lanes or not folder.report.exists():
@@ -309,6 +310,15 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
     if failure is not None:
         raise failure
     return interrupted
+
+
+def _uncollected(ledger: Ledger) -> list[str]:
+    """Which results that were paid for expire when."""
+    from runner.providers import operation_facts
+    from runner.terminal.expiry import as_lines, expiries
+
+    now = WallClock().now()
+    return list(as_lines(expiries(ledger, operation_facts(), now), now))
 
 
 async def _record_start(ledger: Ledger, accounts: Mapping[str, LaneSettings]) -> None:
