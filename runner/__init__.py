@@ -2,14 +2,19 @@
 
 The map, from the doors down (imports go down only; files on one floor do not know each other)::
 
-    doors      __main__, commands/
-    engines    engines/ | reports/ | simulator/
+    doors      __main__, commands/, generated
+    terminal   terminal/ | starter/ (what commands print; what ``init`` writes)
+    engines    engines/ | reports/ | rehearsal | simulator/
+    lanes      feed, above driver (what is ready; the loop of one account)
+    opening    choices | planfile | workspace
     action     scheduler | worker
-    decisions  plan | budget | gates
-    campaign   campaign (manifest + catalogue + operations: checks and lazy expansion)
-    parts      manifest/ | catalogue, sources/ | ledger | providers/ | artifacts
-    tools      lifecycle | yamltree | wire | settings | prompts | fingerprint | journal | limits | media | naming
-    words      seams | events | model ; errors | clock
+    decisions  plan | budget | gates | people
+    campaign   campaign (manifest + catalogue + operations: lazy expansion), above checks, above parameters | variants
+    parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
+    tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story
+    words      seams, above events | errors, above model | clock
+
+``[tool.importlinter]`` in ``pyproject.toml`` holds these floors; ``docs/architecture.md`` has the reasons.
 
 To know the house, read ``model.py``, ``lifecycle.TABLE``, ``commands/run.py``, ``engines/local.py``, one adapter in
 ``providers/`` and the head of ``journal.py``. Importing this package loads nothing else.

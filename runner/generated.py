@@ -155,7 +155,7 @@ def _prices(operation: Operation, provider: ProviderFacts) -> str:
     known = any(price is not None for price in per_job.values())
     found = {label: price for label, price in (per_job if known else per_second).items() if price is not None}
     if not found:
-        return "not published; such jobs count as 0 credits in estimates and budgets until the provider names a price"
+        return "not published: such jobs are left out of estimates, and a budget on this account needs a [price of yours](manifest.md#providers)"
     unit = f"{provider.credit_name}s" + ("" if known else " for each begun second of audio")
     if len(set(found.values())) == 1:
         return f"{next(iter(found.values())):g} {unit}"
