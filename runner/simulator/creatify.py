@@ -333,13 +333,19 @@ class Creatify(PretendProvider):
             if video and has_video
             else None,
             "failed_reason": stage.trouble if stage.phase(now) is Phase.FAILED else None,
-            "webhook_url": (video.data.get("webhook_url") if video else None) or data.get("webhook_url"),
+            "webhook_url": self._webhook_url(record, video),
             "created_at": self._moment(record.made),
             "updated_at": self._moment(stage.changed(now)),
         }
         if data.get("regen_type"):
             view |= {"regen_type": data["regen_type"], "regen_source_id": data["regen_source_id"]}
         return view
+
+    def _webhook_url(self, record: Task, video: Task | None) -> str | None:
+        """The documents leave open whether the second stage gives its own webhook_url back."""
+        of_video = video.data.get("webhook_url") if video else None
+        told: str | None = record.data.get("webhook_url")
+        return told if self.options.webhook_echo == "first" else of_video or told
 
     def _moment(self, simulated: float) -> str:
         moment = datetime.fromtimestamp(self.world.clock.wall(simulated), UTC)

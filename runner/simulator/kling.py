@@ -266,7 +266,9 @@ class Kling(PretendProvider):
         return get
 
     def _find(self, family: Family, account: str, name: str) -> Task:
-        task = self.world.tasks.get(name) or self._by_external.get((account, name))
+        task = self.world.tasks.get(name)
+        if task is None and self.options.external_lookup == "path":
+            task = self._by_external.get((account, name))
         if task is None or task.provider != "kling" or task.account != account or task.family != family.name:
             raise Refusal("1203", f"task {name} does not exist")
         return task
@@ -283,11 +285,16 @@ class Kling(PretendProvider):
                 page = _whole(request, "pageNum", 1, 1000, 1)
                 size = _whole(request, "pageSize", 1, 500, 30)
                 tasks = self.world.account("kling", account).tasks.get(family.name, [])
-                newest = len(tasks) - (page - 1) * size
-                found = tasks[max(0, newest - size) : max(0, newest)][::-1]
+                found = self._page(tasks, page, size)
             return self._good([self._view(task, now, base) for task in found])
 
         return listing
+
+    def _page(self, tasks: list[Task], page: int, size: int) -> list[Task]:
+        if self.options.list_order == "oldest":
+            return tasks[(page - 1) * size : page * size]
+        end = len(tasks) - (page - 1) * size
+        return tasks[max(0, end - size) : max(0, end)][::-1]
 
     def _receipt(self, task: Task) -> dict[str, Any]:
         made = self.world.clock.millis(task.made)

@@ -91,6 +91,10 @@ class SimulatorOptions:
     """Kling: refuse unknown body fields with 1201."""
     duplicate_id: Literal["reject", "replay"] = "reject"
     """Kling: what a repeated external_task_id gets."""
+    external_lookup: Literal["path", "list"] = "path"
+    """Kling: whether a task is also found under its external_task_id in the path, or in the list alone (seed-001 names no other)."""
+    list_order: Literal["newest", "oldest"] = "newest"
+    """Kling: which end of the list comes first; no order is documented."""
     http_errors: bool = False
     """Topview: send real HTTP statuses with error codes instead of HTTP 200."""
     result_as_text: bool = False
@@ -101,6 +105,8 @@ class SimulatorOptions:
     """Creatify: HTTP status without credit, 402 or 400."""
     repeat_stage: Literal["refuse", "charge"] = "refuse"
     """Creatify: what a second gen_video on a finished or running record gets."""
+    webhook_echo: Literal["latest", "first"] = "latest"
+    """Creatify: whose webhook_url a record gives back once its video was asked for: the video's or the picture's."""
     callbacks_anywhere: bool = False
     """Deliver callbacks to any host; otherwise to loopback addresses alone."""
     akool_retries: int = 4

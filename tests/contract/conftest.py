@@ -1,0 +1,77 @@
+"""The stages that the contract is played on: each is one simulator with its reading of what the documents leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from contract_stage import Stage, StageTime
+from contract_table import READINGS
+
+LINK_LIFE = 600.0
+
+
+class Stages:
+    """Running simulators by what they were told; each is started once in a session."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Stage] = {}
+
+    def get(self, make: Callable[[], Stage], name: str) -> Stage:
+        """The stage of that name, started when it is first wanted."""
+        if name not in self._running:
+            self._running[name] = make()
+        return self._running[name]
+
+    def end(self) -> None:
+        """Stop them all."""
+        for stage in self._running.values():
+            stage.end()
+
+
+@pytest.fixture(scope="session")
+def stages() -> Iterator[Stages]:
+    """All stages of the session."""
+    held = Stages()
+    yield held
+    held.end()
+
+
+def _fresh(stage: Stage) -> Stage:
+    """Nothing of an earlier test is under way or in force."""
+    stage.faults()
+    stage.pass_time(10_000)
+    return stage
+
+
+def _manual(stages: Stages, name: str, **options: object) -> Stage:
+    slots = {"kling": 2000, "creatify": 2000, "topview": 2000, "akool": 2000}
+    told = {"concurrency": slots, "link_ttl": LINK_LIFE, "any_credentials": False, "strict_keys": True, **options}
+    return _fresh(stages.get(lambda: Stage(StageTime(), **told), name))
+
+
+@pytest.fixture(params=sorted(READINGS))
+def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
+    """Each reading of the documents in turn, on time that moves when told."""
+    name: str = request.param
+    return _manual(stages, name, **READINGS[name])
+
+
+@pytest.fixture
+def plain(stages: Stages) -> Stage:
+    """The documents as they are read first."""
+    return _manual(stages, "usual", **READINGS["usual"])
+
+
+@pytest.fixture
+def unlucky(stages: Stages) -> Stage:
+    """Every second job fails."""
+    return _manual(stages, "unlucky", fail_rate=0.5)
+
+
+@pytest.fixture
+def brisk(stages: Stages) -> Stage:
+    """The machine's own clock, three hundred times as fast, so that callbacks are delivered; one file per kind."""
+    stage = stages.get(lambda: Stage(None, speed=300.0, bench=True, any_credentials=False), "brisk")
+    stage.faults()
+    return stage
