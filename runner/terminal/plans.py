@@ -78,8 +78,8 @@ def credits_text(plan: Plan) -> str:
 def as_lines(plan: Plan, slots: Mapping[str, int]) -> Iterator[str]:
     """The plan for a terminal."""
     used = [v for v in SHOWN if any(t.counts[v] for t in plan.targets.values())] or [Verdict.NEW]
-    width = max((len(name) for name in plan.targets), default=6)
-    uses = max((len(t.operation) for t in plan.targets.values()), default=4)
+    width = max(len("target"), *(len(name) for name in plan.targets))
+    uses = max(len(t.operation) for t in plan.targets.values())
     yield f"{plan.campaign.manifest.name}: {len(plan.campaign):,} products, {plan.jobs:,} jobs"
     yield ""
     yield f"  {'target':<{width}}  {'uses':<{uses}}  " + "  ".join(f"{WORDS[v]:>9}" for v in used)
