@@ -135,7 +135,11 @@ class Campaign:
     def open(cls, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> Campaign:
         """Bind and check all that does not depend on products. Raises ``ManifestError`` with every problem."""
         campaign = cls(manifest, operations, digests)
-        campaign.raise_problems()
+        try:
+            campaign.raise_problems()
+        except ManifestError:
+            campaign.close()
+            raise
         return campaign
 
     def close(self) -> None:
@@ -199,7 +203,11 @@ class Campaign:
             if reference.root == "prompts" and reference.name not in seen:
                 seen.add(reference.name)
                 prompt = self.manifest.prompts.get(reference.name)
-                if prompt and self._uses_needs(self._templates.compile(prompt.text.value, mark=prompt.text.mark), seen):
+                try:
+                    inner = self._templates.compile(prompt.text.value, mark=prompt.text.mark) if prompt else None
+                except TemplateError:
+                    continue  # noted when the prompts were compiled
+                if inner is not None and self._uses_needs(inner, seen):
                     return True
         return False
 

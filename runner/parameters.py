@@ -121,6 +121,7 @@ def validated(facts: OperationFacts, values: Mapping[str, JSON], deferred: froze
 def _in_words(facts: OperationFacts, problem: ErrorDetails) -> Wrong:
     where = ".".join(str(part) for part in problem["loc"])
     names = list(facts.parameters.model_fields)
+    explained = f"callsheet providers {facts.name} explains it"
     match problem["type"]:
         case "extra_forbidden":
             close = get_close_matches(where, names, n=1)
@@ -129,11 +130,11 @@ def _in_words(facts: OperationFacts, problem: ErrorDetails) -> Wrong:
         case "missing":
             return Wrong("", f"{facts.name} needs the parameter {where!r}", "callsheet providers " + facts.name + " lists them")
         case "literal_error":
-            return Wrong(where, f"{_shown(problem['input'])} is not one of {problem['ctx']['expected']}")
+            return Wrong(where, f"{_shown(problem['input'])} is not one of {problem['ctx']['expected']}", explained)
         case "value_error":
-            return Wrong(where, str(problem["ctx"]["error"]))
+            return Wrong(where, str(problem["ctx"]["error"]), explained)
         case _:
-            return Wrong(where, f"{problem['msg'][:1].lower()}{problem['msg'][1:]}: {_shown(problem['input'])}")
+            return Wrong(where, f"{problem['msg'][:1].lower()}{problem['msg'][1:]}: {_shown(problem['input'])}", explained)
 
 
 def _shown(value: object) -> str:
