@@ -56,7 +56,7 @@ check: setup  ## Format, lint, types, floors, generated files
 	$(PY) -m runner.generated --check
 
 bench: setup  ## Measure; BENCH="start plan" chooses
-	$(PY) -m tests.bench $(BENCH)
+	$(PY) tests/bench/bench.py $(BENCH)
 
 generate: setup  ## Write the generated files again: schema, provider reference, life-cycle diagram
 	$(PY) -m runner.generated

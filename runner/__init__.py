@@ -11,7 +11,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     decisions  plan | budget | gates | people
     campaign   campaign (manifest + catalogue + operations: lazy expansion), above checks, above parameters | variants
     parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
-    tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story
+    tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story, above disk | locking
     words      seams, above events | errors, above model | clock
 
 ``[tool.importlinter]`` in ``pyproject.toml`` holds these floors; ``docs/architecture.md`` has the reasons.
