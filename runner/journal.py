@@ -1,34 +1,39 @@
 """The append-only file of JSON lines under the ledger.
 
-Owns the bytes: framing, checksums, the torn tail, the lock, and when a line counts as safe on disk. Knows nothing of jobs.
+Owns the bytes: framing, checksums, the torn tail, and when a line counts as safe on disk. Knows nothing of jobs.
 
-* A newline commits a line. What follows the last newline is a torn write and is cut off before the next append.
-* Every line ends with a checksum of what stands before it: ``... ,"crc":"xxxxxxxx"}`` (CRC-32, hex). A line whose sum is wrong is
-  reported with its number; nothing is repaired silently.
+* A newline commits a line. What follows the last newline is a torn write and is cut off before the next append. (A whole line with
+  something else in its newline's place is no torn write: it gets its newline back.)
+* Every line ends with its number and a checksum of what stands before that: ``... ,"line":12,"crc":"xxxxxxxx"}`` (CRC-32, hex). A line
+  whose sum is wrong, or which is not the line it says it is, is reported with its number: lines cannot be lost, doubled or moved unseen.
+  Nothing is repaired silently.
 * The first line is the header: format, version, campaign, whether it is a rehearsal, a random id.
 * ``append`` writes at once (a few microseconds) and all or nothing: when the disk is full the file is cut back to where it was.
 * ``durable`` waits until everything appended so far is fsynced; concurrent callers share one fsync.
-* One writer: the lock is an OS lock on ``<ledger>.lock``, which dies with its process; the file's text names the owner.
+* One writer: ``locking.Lock``. Who deletes, replaces or writes to the file all the same is noticed at the next fsync.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
-import socket
+import shlex
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, ClassVar, Self
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from runner.errors import LedgerCorrupt, LedgerError, LedgerLocked
+from runner.disk import REAL_DISK, Disk, replace_file, write_all
+from runner.errors import LedgerCorrupt, LedgerError
+from runner.locking import Lock
 
 VERSION = 1
 _CRC_BYTES = 18  # len(',"crc":"00000000"}')
@@ -46,14 +51,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     created: float
 
 
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds the lock."""
-
-    pid: int
-    host: str
-    since: float
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
     """One committed line: its number from 1, byte offset, and JSON payload (checksum verified)."""
@@ -63,40 +60,68 @@ class Line:
     payload: bytes
 
 
-def frame(document: bytes) -> bytes:
-    """A JSON object's bytes as a journal line: checksum and newline added."""
-    body = document[:-1]
+def frame(document: bytes, number: int | None = None) -> bytes:
+    """A JSON object's bytes as a journal line: its number, a checksum and a newline added."""
+    body = document[:-1] if number is None else b'%b,"line":%d' % (document[:-1], number)
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
-def unframe(line: bytes) -> bytes | None:
-    """The payload of a line without its newline; None when the checksum is missing or wrong."""
+_NUMBER = re.compile(rb',"line":([0-9]{1,15})\Z')
+
+
+def open_frame(line: bytes) -> tuple[bytes, int] | None:
+    """A line's payload and the number it bears (0: none); ``line`` is without its newline. None when the checksum is missing or wrong."""
     tail = line[-_CRC_BYTES:]
     if len(line) <= _CRC_BYTES or not tail.startswith(b',"crc":"') or not tail.endswith(b'"}'):
         return None
     body = line[:-_CRC_BYTES]
     if tail[8:16] != b"%08x" % zlib.crc32(body):
         return None
-    return body + b"}"
+    found = _NUMBER.search(body, max(0, len(body) - 24))
+    return (body[: found.start()] + b"}", int(found[1])) if found else (body + b"}", 0)
+
+
+def unframe(line: bytes) -> bytes | None:
+    """The payload of a line without its newline; None when the checksum is missing or wrong."""
+    opened = open_frame(line)
+    return opened[0] if opened else None
+
+
+def repair_hint(path: Path) -> str:
+    """What to type when the file is damaged."""
+    return f"callsheet ledger repair {shlex.quote(str(path))} (keeps a copy; with verify in place of repair it only shows the damage)"
 
 
 def read_lines(path: Path) -> Iterator[Line]:
     """Every committed line in order, the header included. Raises ``LedgerCorrupt`` naming the first bad line."""
     with path.open("rb") as file:
-        offset = 0
-        for number, raw in enumerate(file, start=1):
-            if not raw.endswith(b"\n"):
-                return  # a torn tail was never committed
-            payload = unframe(raw[:-1])
-            if payload is None:
-                raise LedgerCorrupt(
-                    f"{path}: line {number} is not what was written (its checksum does not match)",
-                    file=str(path),
-                    line=number,
-                    hint="restore the file from a backup, or move it aside; every line before this one is intact",
-                )
-            yield Line(number, offset, payload)
-            offset += len(raw)
+        yield from lines_of(file, path)
+
+
+def lines_of(file: BinaryIO, path: Path, *, offset: int = 0, number: int = 0) -> Iterator[Line]:
+    """The committed lines from byte ``offset`` on, before which ``number`` lines stand. Raises ``LedgerCorrupt`` as ``read_lines`` does."""
+    file.seek(offset)
+    for raw in file:
+        if not raw.endswith(b"\n"):
+            return  # a torn tail was never committed
+        number += 1
+        opened = open_frame(raw[:-1])
+        if opened is None or opened[1] not in {0, number}:
+            raise LedgerCorrupt(f"{path}: line {number} {trouble(raw)}", file=str(path), line=number, hint=repair_hint(path))
+        yield Line(number, offset, opened[0])
+        offset += len(raw)
+
+
+def trouble(raw: bytes) -> str:
+    """What is wrong with a line that is not what was written, in words that follow "line 12 ..."."""
+    opened = open_frame(raw.rstrip(b"\n"))
+    if opened is not None:
+        return f"is not in its place: it was written as line {opened[1]}"
+    if open_frame(raw.rstrip(b"\r\n")) is not None:
+        return (
+            "ends in CR LF: something converted the file's line ends (git does, unless .gitattributes says: ledger.jsonl -text)"
+        )
+    return "is not what was written (its checksum does not match)"
 
 
 def read_header(path: Path) -> Header | None:
@@ -110,7 +135,10 @@ def read_header(path: Path) -> Header | None:
         header = msgspec.json.decode(first.payload, type=Header)
     except msgspec.DecodeError:
         raise LedgerCorrupt(
-            f"{path}: the first line is not a ledger header", file=str(path), line=1, hint="is this a Callsheet ledger?"
+            f"{path}: the first line is not a ledger header",
+            file=str(path),
+            line=1,
+            hint=f"is this a Callsheet ledger? If so: {repair_hint(path)}",
         ) from None
     if header.version > VERSION:
         raise LedgerError(
@@ -120,113 +148,22 @@ def read_header(path: Path) -> Header | None:
     return header
 
 
-class Lock:
-    """The single-writer lock of one ledger. ``acquire`` raises ``LedgerLocked`` naming the owner."""
-
-    def __init__(self, ledger: Path) -> None:
-        self._path = ledger.with_name(ledger.name + ".lock")
-        self._fd = -1
-
-    def acquire(self, now: float) -> None:
-        """Take the lock or raise. A lock whose process has died is free: the operating system let go of it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        if not _lock_fd(fd):
-            owner = _read_owner(fd)
-            os.close(fd)
-            raise LedgerLocked(
-                f"another run holds {self._path.with_suffix('')}: process {owner.pid} on {owner.host}",
-                pid=owner.pid,
-                host=owner.host,
-                hint="wait for it to end, or stop it; then run the same command again",
-            )
-        self._fd = fd
-        record = msgspec.json.encode(Owner(pid=os.getpid(), host=socket.gethostname(), since=now))
-        with contextlib.suppress(OSError):  # a full disk: the lock itself holds, only its owner's name is missing
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, record + b"\n", 0)
-
-    def release(self) -> None:
-        """Let go. The file stays (removing it would race with the next owner), empty."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
-
-
-def lock_owner(ledger: Path) -> Owner | None:
-    """Who holds the ledger's lock right now; None when nobody does.
-
-    The lock itself is tried only where the owner's name alone cannot tell (that process is gone, or the file was left behind by a crash), so
-    that asking never gets in the way of a run that is about to start.
-    """
-    try:
-        fd = os.open(ledger.with_name(ledger.name + ".lock"), os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        owner = _read_owner(fd)
-        if owner.pid == 0 or _is_gone(owner):
-            return None
-        return None if _lock_fd(fd) else owner
-    finally:
-        os.close(fd)  # lets go of the lock, too, when it was free
-
-
-def _is_gone(owner: Owner) -> bool:
-    """Whether the owner's process certainly does not exist any more."""
-    if os.name != "posix" or owner.host != socket.gethostname():
-        return False
-    try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
-
-
-def _lock_fd(fd: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; its own byte-range lock serves the same end
-        return _lock_fd_windows(fd)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _lock_fd_windows(fd: int) -> bool:
-    import importlib
-
-    msvcrt = importlib.import_module("msvcrt")
-    try:
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
-
-
-def _read_owner(fd: int) -> Owner:
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner)
-    return Owner(pid=0, host="an unknown host", since=0.0)
-
-
 Sync = Callable[[int], None]
 
 
 class Journal:
     """The open, locked journal. Make one with ``Journal.open``; close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, header: Header, lock: Lock, *, threaded: bool, sync: Sync) -> None:
+    disk: ClassVar[Disk] = REAL_DISK
+    """What it stands on; a subclass may stand on another."""
+
+    def __init__(self, path: Path, header: Header, lock: Lock, *, threaded: bool, disk: Disk) -> None:
         self.path = path
         self.header = header
         self._lock = lock
         self._threaded = threaded
-        self._sync = sync
+        self._disk = disk
+        self.lines = _count_lines(path)
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
         self.size = os.fstat(self._fd).st_size
         self._synced = 0
@@ -237,12 +174,20 @@ class Journal:
 
     @classmethod
     def open(
-        cls, path: Path, *, campaign: str, rehearsal: bool, now: float, threaded: bool = True, sync: Sync = os.fsync
-    ) -> Journal:
+        cls,
+        path: Path,
+        *,
+        campaign: str,
+        rehearsal: bool,
+        now: float,
+        threaded: bool = True,
+        sync: Sync | None = None,
+    ) -> Self:
         """Lock and open, creating file and folder; cut off a torn tail.
 
-        ``threaded=False`` fsyncs inline (tests in virtual time). Raises ``LedgerLocked``, ``LedgerCorrupt``, ``LedgerError``.
+        ``threaded=False`` fsyncs inline (tests in virtual time); ``sync`` stands in for the disk's fsync. Raises ``LedgerLocked``, ``LedgerCorrupt``, ``LedgerError``.
         """
+        disk = _Synced(cls.disk, sync) if sync else cls.disk
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = Lock(path)
@@ -253,10 +198,10 @@ class Journal:
                 hint="check the folder's permissions and the free space, then run again",
             ) from error
         try:
-            _cut_torn_tail(path)
-            header = read_header(path) or _create(path, campaign=campaign, rehearsal=rehearsal, now=now, sync=sync)
+            cut_torn_tail(path, disk)
+            header = read_header(path) or _create(path, campaign=campaign, rehearsal=rehearsal, now=now, disk=disk)
             _check_identity(path, header, campaign=campaign, rehearsal=rehearsal)
-            return cls(path, header, lock, threaded=threaded, sync=sync)
+            return cls(path, header, lock, threaded=threaded, disk=disk)
         except OSError as error:
             lock.release()
             raise LedgerError(
@@ -270,24 +215,22 @@ class Journal:
         """Write JSON objects as lines; returns the byte offset of each. All or nothing; raises ``LedgerError``."""
         if self._broken:
             raise LedgerError(self._broken, hint="free some space and run again: it resumes")
-        lines = [frame(document) for document in documents]
-        block = b"".join(lines)
-        written = 0
+        lines = [frame(document, self.lines + number) for number, document in enumerate(documents, start=1)]
         try:
-            while written < len(block):
-                written += os.write(self._fd, block[written:] if written else block)
+            write_all(self._disk, self._fd, b"".join(lines))
         except OSError as error:
             self._roll_back(error)
         offsets = []
         for line in lines:
             offsets.append(self.size)
             self.size += len(line)
+        self.lines += len(lines)
         return offsets
 
     def _roll_back(self, error: OSError) -> None:
         self._broken = f"the ledger {self.path} cannot be written: {error.strerror}"
         with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, self.size)
+            self._disk.ftruncate(self._fd, self.size)
         raise LedgerError(self._broken, hint="free some space and run again: it resumes") from error
 
     async def durable(self) -> None:
@@ -308,14 +251,51 @@ class Journal:
             reached = self.size
             try:
                 if self._threaded:
-                    await anyio.to_thread.run_sync(self._sync, self._fd)
+                    await anyio.to_thread.run_sync(self._disk.fsync, self._fd)
                 else:
-                    self._sync(self._fd)
+                    self._disk.fsync(self._fd)
             except OSError as error:
                 self._broken = self._unsafe = f"the ledger {self.path} cannot be made safe on disk: {error.strerror}"
                 raise LedgerError(self._unsafe, hint="check the disk, then run again: it resumes") from error
             self.fsyncs += 1
             self._synced = max(self._synced, reached)
+            self._check_place()
+
+    def _check_place(self) -> None:
+        """What is safe in a file that nobody finds again is not safe. Raises ``LedgerError``."""
+        held = os.fstat(self._fd)
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+            kept = self._rescue()
+            self._stop(
+                f"the ledger {self.path} was {'moved or deleted' if there is None else 'replaced'} while it was in use",
+                f"everything written so far is in {kept}" + ("" if kept == self.path else f": put it back as {self.path.name}"),
+            )
+        elif held.st_size != self.size:
+            self._stop(
+                f"something else changed the ledger {self.path} while it was in use",
+                f"callsheet ledger verify {shlex.quote(str(self.path))}",
+            )
+
+    def _stop(self, message: str, hint: str) -> None:
+        self._broken = self._unsafe = f"{message}; {hint}"
+        raise LedgerError(message, hint=hint)
+
+    def _rescue(self) -> Path:
+        """Copy what was written to where the file was, or beside it when another one stands there now."""
+        kept = self.path if not self.path.exists() else self.path.with_name(f"{self.path.name}.rescued-{secrets.token_hex(4)}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, self._blocks(), self._disk)
+        return kept
+
+    def _blocks(self) -> Iterator[bytes]:
+        position = 0
+        while block := os.pread(self._fd, 1 << 20, position):
+            yield block
+            position += len(block)
 
     def read_at(self, offset: int) -> bytes:
         """The payload of the line that begins at ``offset``. Raises ``LedgerCorrupt``."""
@@ -334,11 +314,15 @@ class Journal:
         """Fsync, close, unlock."""
         if self._fd < 0:
             return
-        with contextlib.suppress(OSError):
-            self._sync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self._lock.release()
+        try:
+            with contextlib.suppress(OSError):
+                self._disk.fsync(self._fd)
+                if not self._broken:
+                    self._check_place()
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -347,59 +331,97 @@ class Journal:
         self.close()
 
 
-def _cut_torn_tail(path: Path) -> None:
+class _Synced:
+    """A disk with another fsync."""
+
+    def __init__(self, disk: Disk, sync: Sync) -> None:
+        self._disk = disk
+        self._sync = sync
+
+    def write(self, fd: int, data: bytes) -> int:
+        return self._disk.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        self._sync(fd)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        self._disk.ftruncate(fd, size)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._disk.replace(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._disk.sync_folder(folder)
+
+
+def _tail_start(file: BinaryIO) -> int:
+    """The number of bytes up to and with the last newline."""
+    position = file.seek(0, os.SEEK_END)
+    while position > 0:
+        step = min(65536, position)
+        file.seek(position - step)
+        newline = file.read(step).rfind(b"\n")
+        if newline >= 0:
+            return position - step + newline + 1
+        position -= step
+    return 0
+
+
+def check_length(path: Path, least: int) -> None:
+    """Raises ``LedgerCorrupt`` when bytes that were safe on disk are missing at the end."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < least:
+        raise LedgerCorrupt(
+            f"{path} is shorter than it was: its last {least - size:,} bytes are missing",
+            file=str(path),
+            line=0,
+            hint=f"put the newer file back; if there is none: {repair_hint(path)}",
+        )
+
+
+def cut_torn_tail(path: Path, disk: Disk) -> None:
+    """Remove what follows the last newline; a whole line whose newline was damaged gets it back. Raises ``OSError``."""
     if not path.exists():
         return
     with path.open("r+b") as file:
+        start = _tail_start(file)
+        file.seek(start)
+        tail = file.read()
+        if not tail:
+            return
+        whole = unframe(tail[:-1]) is not None
+        disk.ftruncate(file.fileno(), start + len(tail) - 1 if whole else start)
+        if whole:
+            file.seek(0, os.SEEK_END)
+            write_all(disk, file.fileno(), b"\n")
+        disk.fsync(file.fileno())
+
+
+def _count_lines(path: Path) -> int:
+    """How many lines the file has: the last one says it, or they are counted."""
+    with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
-        position = end
-        while position > 0:
-            step = min(65536, position)
-            file.seek(position - step)
-            newline = file.read(step).rfind(b"\n")
-            if newline >= 0:
-                position = position - step + newline + 1
-                break
-            position -= step
-        if position < end:
-            file.truncate(position)
-            file.flush()
-            os.fsync(file.fileno())
+        reach = min(end, 65536)
+        file.seek(end - reach)
+        block = file.read()
+        opened = open_frame(block[block[:-1].rfind(b"\n") + 1 : -1])
+        if opened and opened[1]:
+            return opened[1]
+        file.seek(0)
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
 
 
-def _create(path: Path, *, campaign: str, rehearsal: bool, now: float, sync: Sync) -> Header:
+def _create(path: Path, *, campaign: str, rehearsal: bool, now: float, disk: Disk) -> Header:
     header = Header(
         callsheet="ledger", version=VERSION, campaign=campaign, rehearsal=rehearsal, id=secrets.token_hex(8), created=now
     )
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        _write_whole(fd, frame(msgspec.json.encode(header)))
-        sync(fd)
+        replace_file(path, [frame(msgspec.json.encode(header), 1)], disk)
     except OSError as error:
         raise LedgerError(
             f"the ledger {path} cannot be written: {error.strerror}", hint="free some space and run again"
         ) from error
-    finally:
-        os.close(fd)
-    sync_folder(path.parent)
     return header
-
-
-def _write_whole(fd: int, line: bytes) -> None:
-    """A disk that fills up takes a part without complaint, and refuses the rest."""
-    written = 0
-    while written < len(line):
-        written += os.write(fd, line[written:])
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a file's name in ``folder`` as safe as its bytes (where the system can)."""
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _check_identity(path: Path, header: Header, *, campaign: str, rehearsal: bool) -> None:

@@ -85,8 +85,7 @@ class Ledger:
         cls, path: Path, *, campaign: str, rehearsal: bool, now: float, threaded: bool = True, sync: Sync | None = None
     ) -> Ledger:
         """Lock, create or open for writing. Raises ``LedgerLocked``, ``LedgerCorrupt``, ``LedgerError``."""
-        options = {"sync": sync} if sync else {}
-        journal = Journal.open(path, campaign=campaign, rehearsal=rehearsal, now=now, threaded=threaded, **options)
+        journal = Journal.open(path, campaign=campaign, rehearsal=rehearsal, now=now, threaded=threaded, sync=sync)
         try:
             return cls(path, journal.header, journal)
         except BaseException:

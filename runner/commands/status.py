@@ -33,7 +33,7 @@ def command(
 
 
 def _standing(folder: Folder, manifest: Path) -> Standing:
-    from runner.journal import lock_owner
+    from runner.locking import lock_owner
     from runner.reports import summarise
     from runner.terminal.problems import sentences
     from runner.terminal.standing import Standing

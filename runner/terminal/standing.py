@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from runner.journal import Owner
+    from runner.locking import Owner
 
 MOST_FAILURES = 10
 _STYLES = {State.SUCCEEDED: "green", State.FAILED: "red", State.UNCERTAIN: "yellow", State.HELD: "yellow"}
