@@ -55,6 +55,8 @@ class CampaignFeed:
         self._todo = {name: sum(flags.count(byte) for byte in _TODO_BYTES) for name, flags in plan.verdicts.items()}
         self._under_way = dict.fromkeys(plan.verdicts, 0)
         self._urgent: dict[str, deque[tuple[str, int]]] = {lane: deque() for lane in lanes}
+        self._queued = dict.fromkeys(plan.verdicts, 0)
+        """Target -> how many of its jobs wait in ``_urgent``."""
         self._turn: dict[str, deque[str]] = {
             lane: deque(name for name in plan.verdicts if self._campaign.lane_of(name) == lane) for lane in lanes
         }
@@ -71,6 +73,7 @@ class CampaignFeed:
         urgent = self._urgent[lane]
         while urgent:
             target, slot = urgent.popleft()
+            self._queued[target] -= 1
             if self._flags[target][slot] in _TODO_BYTES and (job := self._try_open(target, slot, urgent=True)):
                 return job
         turn = self._turn[lane]
@@ -203,6 +206,7 @@ class CampaignFeed:
                 continue
             if self._succeeded(key):
                 self._urgent[self._campaign.lane_of(target)].append((target, dependant))
+                self._queued[target] += 1
             else:
                 self._skip(self._campaign.spec_at(target, dependant), dependant, key)
 
@@ -227,7 +231,8 @@ class CampaignFeed:
             if self._campaign.lane_of(name) in self._closed:
                 alive[name] = False
                 continue
-            coming = self._cursor[name] < len(self._flags[name]) or any(alive[need] for need in spec.needs)
+            unseen = self._cursor[name] < len(self._flags[name])
+            coming = unseen or self._queued[name] > 0 or any(alive[need] for need in spec.needs)
             alive[name] = self._under_way[name] > 0 or (self._todo[name] > 0 and coming)
         return not any(alive[name] for name in self._turn[lane] if self._todo[name] > 0)
 

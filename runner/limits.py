@@ -45,13 +45,20 @@ class Limits:
         self._last_cut = -math.inf
         self._refusals = 0
         self._was_full = False
+        self.troubles = 0
+        """Episodes of passing faults in a row, without a submit being taken in between."""
+        self._last_trouble = -math.inf
 
     def wait(self, now: float, weight: int = 1) -> float:
         """Seconds until a submit of ``weight`` slots may start: 0 now, ``inf`` when a slot must end first."""
-        if self.in_use and self.in_use + weight > math.floor(self.allowed):
+        if self.full(weight):
             self._was_full = True
             return math.inf
         return max(0.0, self._next_start - now)
+
+    def full(self, weight: int) -> bool:
+        """Whether ``weight`` more slots are too many; whatever an account allows, one job alone may always run."""
+        return bool(self.in_use) and self.in_use + weight > math.floor(self.allowed)
 
     def taken(self, weight: int) -> None:
         """Slots are in use by work that was found under way (a restart): they count before anything is submitted."""
@@ -74,8 +81,17 @@ class Limits:
         self._rate = min(self._full_rate, self._rate * 1.02)
 
     def accepted(self) -> None:
-        """The provider took a submit: refusals in a row are over."""
-        self._refusals = 0
+        """The provider took a submit: refusals and troubles in a row are over."""
+        self._refusals = self.troubles = 0
+
+    def troubled(self, now: float, sent_at: float) -> float:
+        """A submit met a passing fault. Submits pause, longer for each episode; returns how long, in seconds."""
+        if sent_at > self._last_trouble:
+            self._last_trouble = now
+            self.troubles += 1
+        wait = self._pace.seconds(min(60.0, 2.0**self.troubles))
+        self._next_start = max(self._next_start, self._last_trouble + wait)
+        return max(0.0, self._next_start - now)
 
     def refused(self, now: float, sent_at: float, *, concurrency: bool, retry_after: float | None) -> float:
         """A submit was turned away for a limit. Cuts once per episode; returns seconds to wait before trying that job again."""

@@ -73,6 +73,10 @@ class LaneStatistics:
 AT_ONCE: Mapping[Step, int] = {Step.COLLECT: 16, Step.RECONCILE: 4, Step.POLL: 6, Step.SUBMIT: 1_000_000}
 """Steps of one kind under way in one lane; submits are bounded by the lane's slots."""
 
+LOST_HOLDS = 4.0
+"""A submission of which nobody knows whether it was taken holds its slots for so many times the duration that nine in ten jobs stay below.
+Holding them for ever would close a small account; freeing them early costs at most a refusal for too many jobs, which costs nothing."""
+
 
 @dataclass(slots=True)
 class LaneScheduler:
@@ -88,6 +92,8 @@ class LaneScheduler:
     _ready: deque[str] = field(default_factory=deque)
     _due: dict[Step, list[tuple[float, int, str]]] = field(default_factory=lambda: {step: [] for step in Step})
     _collect: deque[str] = field(default_factory=deque)
+    _held: list[tuple[float, str]] = field(default_factory=list)
+    """Heap of parked jobs whose slots come free at a time."""
     _under_way: dict[Step, int] = field(default_factory=lambda: dict.fromkeys(Step, 0))
     _count: int = 0
 
@@ -121,6 +127,7 @@ class LaneScheduler:
         """The next thing to do at once, or None. The caller reports back with one of the methods below."""
         if not self.asking:
             return None
+        self._free_held(now)
         return self._next_collect() or self._next_due(now) or self._next_submit(now)
 
     def _next_collect(self) -> Order | None:
@@ -173,6 +180,12 @@ class LaneScheduler:
         job.since = now
         return self._hand_out(Step.SUBMIT, [job])
 
+    def _free_held(self, now: float) -> None:
+        while self._held and self._held[0][0] <= now:
+            job = self._active.get(heapq.heappop(self._held)[1])
+            if job is not None and job.step is None:
+                self._give_slot_back(job, clean=False)
+
     def _hand_out(self, step: Step, jobs: list[Active]) -> Order:
         for job in jobs:
             job.busy = True
@@ -189,6 +202,8 @@ class LaneScheduler:
                 delay = min(delay, max(0.0, heap[0][0] - now))
         if self._ready and self.accepting:
             delay = min(delay, self.limits.wait(now, self._active[self._ready[0]].weight))
+            if self._held:
+                delay = min(delay, max(0.0, self._held[0][0] - now))
         return delay
 
     # --------------------------------------------------------------------------------------------- reporting back
@@ -220,6 +235,13 @@ class LaneScheduler:
         job.tries += 1
         self._give_slot_back(job, clean=False)
         self._set_due(job, Step.SUBMIT, now + wait)
+
+    def troubled(self, key: str, now: float) -> int:
+        """A passing fault, certainly not taken: the lane waits, and this job with it. How many such waits in a row it makes."""
+        job = self._active[key]
+        wait = self.limits.troubled(now, job.since)
+        self.deferred(key, now, wait)
+        return self.limits.troubles
 
     def turned_away(self, key: str, now: float, *, concurrency: bool, retry_after: float | None) -> None:
         """The provider's own limit said no: adapt, and try again when a slot of ours ends or the wait is over."""
@@ -264,11 +286,15 @@ class LaneScheduler:
         job.tries += 1
         self._set_due(job, Step.COLLECT, now + self.pace.seconds(backoff(job.tries)))
 
-    def parked(self, key: str) -> None:
-        """Nothing more can be done with it in this run; its slot stays taken, because the provider may be at work."""
+    def parked(self, key: str, *, lost: bool = False) -> None:
+        """Nothing more can be done with it in this run; its slots stay taken, because the provider may be at work: to the end of the run,
+        or, when it may never have been taken at all (``lost``), for ``LOST_HOLDS``.
+        """
         job = self._active[key]
         job.busy = False
         job.step = None
+        if lost:
+            heapq.heappush(self._held, (job.since + LOST_HOLDS * self.durations[job.operation].quantile(0.9), key))
 
     def tries(self, key: str) -> int:
         """How often the present step of the job has failed in this run."""
@@ -295,6 +321,13 @@ class LaneScheduler:
         if self.accepting:
             return not waiting
         return all(job.step is Step.SUBMIT for job in waiting)
+
+    def stuck(self) -> bool:
+        """Jobs wait for slots, and every slot is held by parked work that will not give it back in this run."""
+        waiting = [job for job in self._active.values() if job.step is not None]
+        if not waiting or self._held or any(job.holds_slot or job.step is not Step.SUBMIT for job in waiting):
+            return False
+        return math.isinf(self.limits.wait(0.0, min(job.weight for job in waiting)))
 
     def quiet(self) -> bool:
         """No step is under way at this moment."""
