@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import re
 import socket
 import struct
 import sys
 import threading
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from runner.simulator.faults import rules_from
 from runner.simulator.media import MediaMaker, MediaOrder
 from runner.simulator.options import options_from
 from runner.simulator.serve import CuttableProtocol, QuietServer
+from runner.simulator.web import Receive, Scope, Send
+
+Message = MutableMapping[str, Any]
 
 
 class LabellingMaker:
@@ -63,7 +69,41 @@ def _label(order: MediaOrder) -> bytes:
     return f"{order.provider} {order.seed} {order.prompt}".encode()[:400]
 
 
+class StaleAnswers:
+    """Stands before the simulator and, now and then, answers a question about a task as it answered it some time ago."""
+
+    def __init__(self, simulator: Simulator, share: float) -> None:
+        self._simulator = simulator
+        self._share = share
+        self._random = random.Random(7)
+        self._heard: dict[str, list[list[Message]]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        if scope["type"] != "http" or not _ABOUT_A_TASK.search(f"{scope['path']}?{scope['query_string'].decode()}"):
+            await self._simulator(scope, receive, send)
+            return
+        heard = self._heard.setdefault(f"{scope['path']}?{scope['query_string'].decode()}", [])
+        if heard and self._random.random() < self._share:
+            self._simulator.world.write("stale", path=scope["path"])
+            for message in self._random.choice(heard):
+                await send(message)
+            return
+        said: list[Message] = []
+
+        async def listening(message: Message) -> None:
+            said.append(message)
+            await send(message)
+
+        await self._simulator(scope, receive, listening)
+        heard.append(said)
+
+
+_ABOUT_A_TASK = re.compile(r"/videos/avatar/[^/?]+/[0-9]+\?|[?&](ids|taskId|video_model_id)=")
+
+
 async def _serve(told: dict[str, Any]) -> None:
+    stale = told.pop("stale", 0.0)
     told["faults"] = rules_from(told.get("faults", []))
     told["state"] = Path(told["state"])
     options = options_from(told)
@@ -71,7 +111,7 @@ async def _serve(told: dict[str, Any]) -> None:
     simulator = Simulator(options, maker=LabellingMaker())
     simulator.world.base = "http://{}:{}".format(*listener.getsockname()[:2])
     config = uvicorn.Config(
-        simulator.app, http=CuttableProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
+        StaleAnswers(simulator, stale) if stale else simulator.app, http=CuttableProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
         log_level="critical", timeout_keep_alive=75, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = QuietServer(config)
