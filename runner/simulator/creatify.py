@@ -225,12 +225,11 @@ class Creatify(PretendProvider):
         body = self._video_body(request)
         self._check_ready(record)
         running = self._videos.get(record.id, [])
-        now = self.world.now()
-        again = bool(running) and running[-1].phase(now) is not Phase.FAILED
+        again = bool(running) and running[-1].phase(self.world.now()) is not Phase.FAILED
         if again and self.options.repeat_stage == "refuse":
             raise Refusal("invalid", detail=["The video of this product has already been requested."])
-        self._film(record, request, body)
-        return json_reply(self._view(record, now, request.base), self.options.create_status)
+        stage = self._film(record, request, body)
+        return json_reply(self._view(record, stage.made, request.base), self.options.create_status)
 
     def _video_body(self, request: Request) -> dict[str, Any]:
         body = _body(request)
