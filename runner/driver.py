@@ -8,8 +8,9 @@ which engine runs it. It never submits a job whose intent is not on disk, and ne
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Protocol
 
 import anyio
@@ -34,13 +35,15 @@ from runner.errors import (
 )
 from runner.ledger import Ledger
 from runner.limits import Pace
-from runner.model import JSON, Accepted, Asset, Observation, Phase, State, Submission
+from runner.model import JSON, Accepted, Asset, Observation, Phase, State, StoredArtifact, Submission
 from runner.scheduler import Active, LaneScheduler, Order, Step
 from runner.seams import Expected, Operation, Tenure, Wire
 from runner.worker import Worker
 
 MOST_TRIES = 6
 """Failures in a row of one step of one job before this run leaves it."""
+MOST_TROUBLES = 10
+"""Passing faults in a row, over all submits of a lane, before this run leaves the lane: about six minutes."""
 ENDLESS = 3600.0
 
 
@@ -309,15 +312,21 @@ class LaneDriver:
             tools.budget.settle(key)
 
     async def _accepted(self, key: str, accepted: Accepted, how: str) -> None:
-        event = ev.Accepted(job=key, at=self.tools.clock.now(), remote_id=accepted.remote_id, credits=accepted.credits, how=how)
+        events: list[ev.Event] = [
+            ev.Accepted(job=key, at=self._wall(), remote_id=accepted.remote_id, credits=accepted.credits, how=how)
+        ]
+        then: Callable[[], None] | None = None
+        if accepted.observation is not None:
+            seen, then = self._judge(key, accepted.observation)
+            events += seen  # in one piece: while they go to disk nobody else may look at the job
         try:
-            await self.tools.ledger.append(self.tenure, [event])
+            await self.tools.ledger.append(self.tenure, events)
         except LedgerError:
             self.lost_ids.append(f"{key} = {accepted.remote_id}")
             raise
         self.tools.scheduler.accepted(key, anyio.current_time())
-        if accepted.observation is not None:
-            await self._observed({key: accepted.observation})
+        if then:
+            then()
 
     async def _not_accepted(self, key: str, error: ProviderError) -> None:
         now = anyio.current_time()
@@ -348,15 +357,19 @@ class LaneDriver:
             )
 
     async def _transient(self, key: str, error: ProviderError) -> None:
-        """A passing fault: again, later each time; after ``MOST_TRIES`` the job is left to the next run."""
+        """A passing fault: the lane waits, longer each time. A job that fails while others are taken is left to the next run after
+        ``MOST_TRIES``; when nothing is taken at all, the lane gives up after ``MOST_TROUBLES`` waits and its jobs stay ready.
+        """
         await self._deferred(key, error)
-        tries = self.tools.scheduler.tries(key)
-        if tries + 1 >= MOST_TRIES:
-            self.tools.scheduler.gone(key, clean=False)
+        scheduler = self.tools.scheduler
+        troubles = scheduler.troubled(key, anyio.current_time())
+        if troubles >= MOST_TROUBLES:
+            message = f"nothing could be submitted, {troubles} times in a row: {error.message}"
+            hint = "look at the provider's status page and your network, then run again: it resumes"
+            await self._halt(ProviderError(message, code=error.code, cause=error.cause or "server", hint=hint))
+        elif scheduler.tries(key) >= MOST_TRIES and troubles < scheduler.tries(key):
+            scheduler.gone(key, clean=False)
             self.tools.feed.ended(key)
-            return
-        wait = self.tools.pace.seconds(min(60.0, 2.0**tries))
-        self.tools.scheduler.deferred(key, anyio.current_time(), wait)
 
     async def _refused(self, key: str, error: ProviderError) -> None:
         await self._append(
@@ -438,6 +451,8 @@ class LaneDriver:
         self._misses[key] += 1
         if self._misses[key] < MOST_TRIES // 2 or now - scheduler.since(key) < self._settle():
             return [], lambda: scheduler.ask_again(key, now)
+        if self._misses[key] > MOST_TRIES * 2:  # found by its key, unknown by its id, again and again
+            return [], lambda: self._park(key)
         lost = ev.RemoteLost(job=key, at=self._wall(), message="the provider does not know this remote id (any more)")
         return [lost], lambda: scheduler.uncertain(key, now + self._settle())
 
@@ -489,13 +504,14 @@ class LaneDriver:
 
     async def _store_all(self, key: str, seen: Observation) -> None:
         tools = self.tools
-        if not seen.outputs:
-            return
+        if not seen.outputs and self._operation(key).facts.outputs:
+            raise DownloadFailed("the provider calls it done but offers no result", hint="the next run asks again")
         planned = tools.ledger.planned(key)
         attempt = tools.ledger.attempt(key)
         done = tools.ledger.result(key).artifacts
         expected = self._expected(key, attempt)
-        for number, output in enumerate(seen.outputs):
+        paths = _free_paths(planned.path, done.values())
+        for output in seen.outputs:
             if output.name in done:
                 continue
             partial = tools.artifacts.partial(key, output.name)
@@ -504,7 +520,7 @@ class LaneDriver:
                 fetched,
                 output=output,
                 expected=expected,
-                path=planned.path if number == 0 else f"{planned.path}-{number + 1}",
+                path=next(paths),
                 provenance=self._provenance(key, planned, attempt),
             )
             info = stored.info
@@ -626,6 +642,13 @@ class LaneDriver:
 
     def _wall(self) -> float:
         return self.tools.clock.now()
+
+
+def _free_paths(path: str, stored: Collection[StoredArtifact]) -> Iterator[str]:
+    """``path``, ``path-2``, ``path-3`` ... without those that results stored earlier have, whatever order they come in today."""
+    taken = {artifact.path.rpartition(".")[0] for artifact in stored}
+    names = chain([path], (f"{path}-{number}" for number in count(2)))
+    return (name for name in names if name not in taken)
 
 
 def frozen_params(prepared: Prepared) -> dict[str, object]:

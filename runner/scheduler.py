@@ -236,6 +236,13 @@ class LaneScheduler:
         self._give_slot_back(job, clean=False)
         self._set_due(job, Step.SUBMIT, now + wait)
 
+    def troubled(self, key: str, now: float) -> int:
+        """A passing fault, certainly not taken: the lane waits, and this job with it. How many such waits in a row it makes."""
+        job = self._active[key]
+        wait = self.limits.troubled(now, job.since)
+        self.deferred(key, now, wait)
+        return self.limits.troubles
+
     def turned_away(self, key: str, now: float, *, concurrency: bool, retry_after: float | None) -> None:
         """The provider's own limit said no: adapt, and try again when a slot of ours ends or the wait is over."""
         job = self._active[key]
