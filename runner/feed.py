@@ -44,6 +44,7 @@ class CampaignFeed:
 
     def __init__(self, plan: Plan, ledger: Ledger, gates: Gates, *, surroundings: Surroundings) -> None:
         lanes = surroundings.lanes
+        self._plan = plan
         self._campaign: Campaign = plan.campaign
         self._ledger = ledger
         self._clock = surroundings.clock
@@ -169,9 +170,10 @@ class CampaignFeed:
     # --------------------------------------------------------------------------------------------------- hearing back
 
     def reopen(self, key: str) -> ReadyJob | None:
-        """A lost submission certainly never arrived. Submit it again under today's manifest, if that still has it."""
+        """A lost submission certainly never arrived. Submit it again under today's manifest, if that still has it and it is asked for."""
         found = self._find(key)
-        if found is None or not all(self._succeeded(upstream) for upstream in found[0].needs.values()):
+        wanted = found is not None and (key in self._specs or self._plan.admits(found[0], self._ledger))
+        if found is None or not wanted or not all(self._succeeded(upstream) for upstream in found[0].needs.values()):
             self.ended(key)
             return None
         spec, slot = found

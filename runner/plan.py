@@ -75,6 +75,19 @@ class TargetPlan:
 EXAMPLES = 5
 
 
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What a person asked for."""
+
+    selection: Selection = field(default_factory=Selection)
+    limit: int | None = None
+    """At most this many paid submissions."""
+    retry: frozenset[str] = frozenset()
+    """Kinds of failed jobs to submit again: ``failed`` (all), or an error class or cause."""
+    only: Mapping[str, str] | None = None
+    """Job key -> fingerprint: exactly these (``run --plan``)."""
+
+
 @dataclass(slots=True)
 class Plan:
     """A whole plan. ``verdicts`` holds one byte per job and target: index = product number x variants + variant."""
@@ -84,6 +97,18 @@ class Plan:
     verdicts: dict[str, bytearray]
     digest: str = ""
     """Over every job to do (key and fingerprint): what ``run --plan`` compares."""
+    options: PlanOptions = field(default_factory=PlanOptions)
+    left: int | None = None
+    """How many submissions ``--limit`` still allows beyond those to do."""
+
+    def admits(self, spec: JobSpec, ledger: Ledger) -> bool:
+        """Whether a job that an earlier run submitted, and that certainly never arrived, may be submitted in this one: what a person
+        asked for holds for it as for any other job. Counts it against ``--limit``.
+        """
+        if _excluded(spec, Decision(Verdict.NEW, "new"), ledger, self.options, self.left):
+            return False
+        self.left = None if self.left is None else self.left - 1
+        return True
 
     @property
     def submissions(self) -> int:
@@ -130,19 +155,6 @@ class Plan:
                     yield spec, verdict
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """What a person asked for."""
-
-    selection: Selection = field(default_factory=Selection)
-    limit: int | None = None
-    """At most this many paid submissions."""
-    retry: frozenset[str] = frozenset()
-    """Kinds of failed jobs to submit again: ``failed`` (all), or an error class or cause."""
-    only: Mapping[str, str] | None = None
-    """Job key -> fingerprint: exactly these (``run --plan``)."""
-
-
 def make_plan(
     campaign: Campaign, ledger: Ledger | None, options: PlanOptions, *, progress: Callable[[int], None] | None = None
 ) -> Plan:
@@ -154,16 +166,16 @@ def make_plan(
         {name: TargetPlan(name, spec.uses, campaign.lane_of(name)) for name, spec in campaign.targets.items()},
         {name: bytearray(len(campaign) * len(campaign.variants[name])) for name in campaign.targets},
     )
+    plan.options, plan.left = options, options.limit
     hasher = hashlib.blake2b(digest_size=16)
-    left = options.limit
     for number in range(len(campaign)):
         decisions: dict[str, Decision] = {}
         for spec in campaign.bundle(number):
-            decision = _decide_within(spec, decisions, ledger, options, left)
+            decision = _decide_within(spec, decisions, ledger, options, plan.left)
             decisions[spec.key] = decision
             if decision.verdict in TO_DO:
                 hasher.update(f"{spec.key}\0{spec.fingerprint}\n".encode())
-                left = None if left is None else left - 1
+                plan.left = None if plan.left is None else plan.left - 1
             _count(plan, spec, decision)
         if progress:
             progress(number + 1)
@@ -178,13 +190,20 @@ def _decide_within(
     decision = decide(spec, earlier, ledger, options.retry)
     if decision.verdict not in TO_DO:
         return decision
+    return _excluded(spec, decision, ledger, options, left) or decision
+
+
+def _excluded(
+    spec: JobSpec, decision: Decision, ledger: Ledger | None, options: PlanOptions, left: int | None
+) -> Decision | None:
+    """The verdict when a person did not ask for this job; None when he did."""
     if options.only is not None and options.only.get(spec.key) != spec.fingerprint:
         return Decision(Verdict.EXCLUDED, "not in the plan file")
     if options.selection and not options.selection.matches(candidate(spec, decision, ledger)):
         return Decision(Verdict.EXCLUDED, "not selected")
     if left is not None and left <= 0:
         return Decision(Verdict.EXCLUDED, "beyond --limit")
-    return decision
+    return None
 
 
 def candidate(spec: JobSpec, decision: Decision, ledger: Ledger | None) -> Candidate:

@@ -65,7 +65,8 @@ ERRORS: Mapping[str, type[ProviderError]] = {
 class Fault:
     """One thing that goes wrong with one request. ``kind``: an error class of ``ERRORS``, or
 
-    ``not_sent``, ``lost_request`` (never arrived, nobody knows), ``lost_reply`` (arrived, nobody knows), ``torn_reply``, ``no_id``.
+    ``not_sent``, ``lost_request`` (never arrived, nobody knows), ``late_request`` (arrives after ten seconds, nobody knows),
+    ``lost_reply`` (arrived, nobody knows), ``torn_reply``, ``no_id``.
     """
 
     kind: str
@@ -124,7 +125,8 @@ class Server:
     download: Callable[[str, int], str] = lambda _url, _nth: "good"
     """(link, how often before) -> ``good``, ``expired``, ``wrong`` or ``wrong-2``."""
     peak: int = 0
-    last_submit: float = 0.0
+    late: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
+    """Submits on their way: (when they arrive, document)."""
     submits: list[float] = field(default_factory=list)
 
     def running(self, now: float) -> int:
@@ -138,6 +140,9 @@ class Server:
 
     def answer(self, kind: str, document: Mapping[str, Any], now: float) -> dict[str, Any]:
         """The server's answer to one request that arrived."""
+        while self.late and self.late[0][0] <= now:
+            due, belated = self.late.pop(0)
+            self._submit(belated, due)
         match kind:
             case "submit":
                 return self._submit(document, now)
@@ -200,7 +205,9 @@ class PretendWire:
             await anyio.sleep(server.latency)
             raise NotSent("no connection was made")
         await anyio.sleep(server.latency)
-        if fault and fault.kind == "lost_request":
+        if fault and fault.kind == "late_request":
+            server.late.append((anyio.current_time() + 10.0, document))
+        if fault and fault.kind in {"lost_request", "late_request"}:
             raise MaybeSent("the connection broke")
         if fault and fault.kind in ERRORS:
             answer: dict[str, Any] = {"error": fault.kind, "cause": fault.cause, "retry_after": fault.retry_after}
@@ -291,6 +298,8 @@ class PretendOperation:
 
     def __init__(self, name: str, parameters: type[BaseModel], *, bulk: int = 10, can_find: bool = True) -> None:
         self.can_find = can_find
+        self.instant = False
+        """The result comes with the answer."""
         self.facts = OperationFacts(
             name=name,
             title=name,
@@ -322,7 +331,11 @@ class PretendOperation:
         answer = _read((yield Request("POST", "/submit", json=document, paid=True)))
         if "id" not in answer:
             raise Uncertain("the answer names no task")
-        return Accepted(str(answer["id"]), None)
+        id_ = str(answer["id"])
+        if self.instant:
+            seen = {"phase": "succeeded", "links": [f"https://files.invalid/{id_}/0"]}
+            return Accepted(id_, None, _observation(id_, seen))
+        return Accepted(id_, None)
 
     def observe(self, remote_ids: Sequence[str]) -> Flow[Mapping[str, Observation]]:
         """One question for all."""
@@ -368,8 +381,9 @@ class PretendProvider:
             default_concurrency=5,
             default_rate=10.0,
         )
+        self.still = PretendOperation(f"{name}/still", StillParameters, bulk=bulk, can_find=can_find)
         self.operations: Mapping[str, Operation] = {
-            "still": PretendOperation(f"{name}/still", StillParameters, bulk=bulk, can_find=can_find),
+            "still": self.still,
             "clip": PretendOperation(f"{name}/clip", ClipParameters, bulk=bulk, can_find=can_find),
         }
 
@@ -386,6 +400,9 @@ class PretendProvider:
         """Not told."""
         yield from ()
         return None
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> None:
+        """It never calls back."""
 
 
 def sequence(*faults: Fault | None, kinds: Sequence[str] = ("submit",)) -> Script:
