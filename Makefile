@@ -9,7 +9,8 @@ DEMO := manifests/four-providers
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench generate clean
+.PHONY: help setup demo test test-slow bench generate clean
+.PHONY: check check-format check-lint check-types check-floors check-generated
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | while IFS='|' read -r a b; do printf '%-18s %s\n' "$$a" "$$b"; done
@@ -48,11 +49,16 @@ test: setup  ## Run the tests (about a minute)
 test-slow: setup  ## Run the slow tests too: crashes, faults, many jobs
 	$(PY) -m pytest -m slow
 
-check: setup  ## Format, lint, types, floors, generated files
+check: check-format check-lint check-types check-floors check-generated  ## Format, lint, types, floors, generated files
+check-format: setup
 	$(PY) -m ruff format --check .
+check-lint: setup
 	$(PY) -m ruff check .
+check-types: setup
 	$(PY) -m mypy
-	PYTHONPATH=. $(VENV)/bin/lint-imports
+check-floors: setup
+	$(VENV)/bin/lint-imports
+check-generated: setup
 	$(PY) -m runner.generated --check
 
 bench: setup  ## Measure; BENCH="start plan" chooses

@@ -11,6 +11,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     decisions  plan | budget | gates | people
     campaign   campaign (manifest + catalogue + operations: lazy expansion), above checks, above parameters | variants
     parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
+    repair     damage, above healing (what is wrong with a ledger file, and what can be put right)
     tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story, above disk | locking
     words      seams, above events | errors, above model | clock
 

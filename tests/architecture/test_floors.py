@@ -29,7 +29,7 @@ PURE = (
 HEAVY = ("aiohttp", "av", "cryptography", "httpx", "jinja2", "PIL", "pydantic", "rich", "starlette", "typer", "uvicorn")
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 WAITING = {"time.sleep", "time.monotonic", "time.perf_counter", "anyio.current_time", "anyio.sleep"}
-FILES = {"open", "print", "input", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}
+FILES = {"open", "print", "input", ".read_text", ".read_bytes", ".write_text", ".write_bytes", ".unlink", ".mkdir", ".rename"}
 
 
 def named(path: Path) -> str:
@@ -54,14 +54,12 @@ def names_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def calls_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """The last part of the name of everything that is called, and its line."""
+    """The name of everything that is called (a method's with a dot before it), and its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = node.func
-            yield (
-                (called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""),
-                node.lineno,
-            )
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id, node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield f".{node.func.attr}", node.lineno
 
 
 def parsed(path: Path) -> ast.Module:
