@@ -6,6 +6,7 @@ serves them all. Knows no command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """Section -> options by their Python names; what stands nowhere comes first, under "Options"."""
 GROUPED_FROM = 10
 """Shorter lists of options read better in one piece."""
+
+_TYPE = re.compile(r" <[^>]*>$")
+_RANGE = re.compile(r"\s*\[[^\]:]*x[<>=][^\]:]*\]$")
+_RANGE_BESIDE = re.compile(r"; [^\];]*x[<>=][^\];]*\]$")
 
 _VALUES: Mapping[object, str] = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
@@ -73,9 +78,8 @@ def _sections(options: list[tuple[str, tuple[str, str]]]) -> dict[str, list[tupl
 def _plain(record: tuple[str, str]) -> tuple[str, str]:
     """Without ``[required]``, which the usage line shows, and without ranges, which the error names when it matters."""
     label, text = record
-    return label.removesuffix(" <path>").removesuffix(" <str>"), text.removesuffix("  [required]").replace("[x>=0]", "").replace(
-        "; x>=0.01]", "]"
-    ).rstrip()
+    text = text.removesuffix("  [required]")
+    return _TYPE.sub("", label), _RANGE.sub("", _RANGE_BESIDE.sub("]", text)).rstrip()
 
 
 def _write(formatter: Any, title: str, records: list[tuple[str, str]]) -> None:  # noqa: ANN401  # as above

@@ -199,7 +199,7 @@ def _facts(operation: Operation, provider: ProviderFacts) -> Table:
     facts, cost = operation.facts, price(operation)
     table = _table(show_header=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     upstream = f"{{{{ needs.TARGET.files.{facts.outputs[0].name} }}}}" if facts.outputs else ""
     life = f"{facts.result_lifetime / 86400:g} days" if facts.result_lifetime else "not documented; collected at once"
     slots = f"{provider.default_concurrency} (each job takes {cost.slots}); set providers.{provider.name}.concurrency"
