@@ -115,6 +115,23 @@ def test_only_the_wire_imports_http_libraries() -> None:
     assert {line for line in found if not line.startswith("wire/")} == set()
 
 
+def test_the_simulator_shares_nothing_with_what_it_tests() -> None:
+    """No module of the simulator imports anything of the house outside of itself, not even for type checking."""
+    found: list[str] = []
+    for path in MODULES:
+        if not named(path).startswith("simulator/"):
+            continue
+        for node in ast.walk(parsed(path)):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [
+                f"{named(path)}: {m}"
+                for m in modules
+                if m.partition(".")[0] == "runner" and not f"{m}.".startswith("runner.simulator.")
+            ]
+    assert found == []
+
+
 def loaded_by(code: str) -> set[str]:
     """Top-level names of the modules that a fresh interpreter has loaded after ``code``."""
     script = f"import sys\n{code}\nsys.stdout.write('\\n' + ' '.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
