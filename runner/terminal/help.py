@@ -13,8 +13,8 @@ from typing import Any
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Which jobs": ("select", "limit", "max_cost", "retry", "plan", "collect", "approve", "var"),
-    "Rehearsal": ("rehearse", "speed", "fail_rate", "faults"),
-    "Settings": ("secrets_dir",),
+    "Rehearsal": ("rehearse", "speed", "fail_rate", "faults", "simulator"),
+    "Settings": ("secrets_dir", "grace"),
     "Output": ("quiet", "as_json", "markdown", "out", "help"),
 }
 """Section -> options by their Python names; what stands nowhere comes first, under "Options"."""
