@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runner.settings import Redactor, Settings
 
 MACHINE = "this machine"
-LIBRARIES = ("aiohttp", "av", "cryptography", "httpx", "pillow", "pydantic", "starlette")
+LIBRARIES = ("aiohttp", "av", "cryptography", "httpx", "pillow", "pydantic", "uvicorn")
 """The ones with compiled parts or a wide reach: where an installation breaks."""
 _MODULES = {"pillow": "PIL.Image"}
 GIGABYTE = 1_000_000_000

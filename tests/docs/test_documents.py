@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -166,3 +167,30 @@ def test_the_pages_speak_of_the_project_alone() -> None:
 def test_pictures_are_small() -> None:
     """Pictures of the documentation load quickly: below 300 kB each."""
     assert [path.name for path in (ROOT / "docs" / "images").iterdir() if path.stat().st_size > 300_000] == []
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    """``make X`` on a page, in CI or in the list of help is a target of the Makefile."""
+    makefile = text_of(ROOT / "Makefile")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    pages = [*PAGES, ROOT / ".ci" / "run"]
+    named = {name for page in pages for name in re.findall(r"(?:^|`)make ([a-z][a-z-]+)", text_of(page), re.MULTILINE)}
+    assert named - targets == set()
+    assert {"setup", "demo", "test", "check"} <= named
+
+
+def test_the_tested_set_is_plain_and_whole() -> None:
+    """constraints.txt pins every dependency by version alone: no addresses, no paths, sorted."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line)] == []
+    assert pins == sorted(pins, key=str.lower)
+    pinned = {normal(line.partition("==")[0]) for line in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert [name for name in wanted if normal(re.split(r"[<>=!~\[; ]", name)[0]) not in pinned] == []
+
+
+def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
