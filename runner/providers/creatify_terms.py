@@ -54,6 +54,7 @@ FACTS: Final = ProviderFacts(
     default_concurrency=10,
     default_rate=2.0,
     source="seed-000",
+    callback_chars=URL_CHARS,
     notes=(
         "There is no envelope: a good answer is the record itself, a list is a bare array.",
         "No limits and no lifetime of results are published; results are downloaded as soon as they are seen.",
@@ -86,7 +87,7 @@ class ProductImageParameters(ParameterModel):
     )
     image_prompt: str | None = Field(default=None, description="What the picture should show.")
     aspect_ratio: Literal["9x16", "16x9", "1x1"] | None = Field(
-        default=None, description="Shape of the picture and of a video made from it; written with the letter x."
+        default=None, description="Shape of the picture and of a video made from it: 9x16, 16x9 or 1x1, with the letter x."
     )
     override_avatar: str | None = Field(
         default=None,
@@ -106,7 +107,7 @@ class ProductVideoParameters(ParameterModel):
         description="The record of a finished product image: {{ needs.<target>.remote_id }}. One record makes one video.",
     )
     motion_style: Literal["talking", "display"] | None = Field(
-        default=None, description="How the avatar moves; only has a meaning when the picture shows an avatar."
+        default=None, description="How the avatar moves: talking or display; only has a meaning when the picture shows an avatar."
     )
     video_prompt: str | None = Field(default=None, description="What happens in the video.")
 

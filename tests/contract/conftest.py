@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from contract_stage import Stage, StageTime
@@ -14,13 +15,16 @@ LINK_LIFE = 600.0
 class Stages:
     """Running simulators by what they were told; each is started once in a session."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._running: dict[str, Stage] = {}
 
-    def get(self, make: Callable[[], Stage], name: str) -> Stage:
+    def get(self, name: str, source: StageTime | None, **options: object) -> Stage:
         """The stage of that name, started when it is first wanted."""
         if name not in self._running:
-            self._running[name] = make()
+            folder = self._folder / name
+            folder.mkdir()
+            self._running[name] = Stage(source, folder, **options)
         return self._running[name]
 
     def end(self) -> None:
@@ -30,9 +34,9 @@ class Stages:
 
 
 @pytest.fixture(scope="session")
-def stages() -> Iterator[Stages]:
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
     """All stages of the session."""
-    held = Stages()
+    held = Stages(tmp_path_factory.mktemp("stages"))
     yield held
     held.end()
 
@@ -47,7 +51,7 @@ def _fresh(stage: Stage) -> Stage:
 def _manual(stages: Stages, name: str, **options: object) -> Stage:
     slots = {"kling": 2000, "creatify": 2000, "topview": 2000, "akool": 2000}
     told = {"concurrency": slots, "link_ttl": LINK_LIFE, "any_credentials": False, "strict_keys": True, **options}
-    return _fresh(stages.get(lambda: Stage(StageTime(), **told), name))
+    return _fresh(stages.get(name, StageTime(), **told))
 
 
 @pytest.fixture(params=sorted(READINGS))
@@ -55,6 +59,12 @@ def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
     """Each reading of the documents in turn, on time that moves when told."""
     name: str = request.param
     return _manual(stages, name, **READINGS[name])
+
+
+@pytest.fixture
+def staged(stages: Stages) -> Callable[[str], Stage]:
+    """The stage of a reading by its name."""
+    return lambda name: _manual(stages, name, **READINGS[name])
 
 
 @pytest.fixture
@@ -72,6 +82,6 @@ def unlucky(stages: Stages) -> Stage:
 @pytest.fixture
 def brisk(stages: Stages) -> Stage:
     """The machine's own clock, six hundred times as fast, so that callbacks are delivered; one file per kind."""
-    stage = stages.get(lambda: Stage(None, speed=600.0, bench=True, any_credentials=False), "brisk")
+    stage = stages.get("brisk", None, speed=600.0, bench=True, any_credentials=False)
     stage.faults()
     return stage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from contract_media import asset, picture, sound
 from contract_stage import Account, At, Stage
@@ -40,9 +39,9 @@ class Order:
         return self.operation.price(self.submission.params, self.sound_seconds)
 
 
-def at(stage: Stage, row: Row, folder: Path, *, through_root: bool = False) -> At:
+def at(stage: Stage, row: Row, *, through_root: bool = False) -> At:
     """The row's provider on this stage, with the credentials that the stage knows."""
-    return At(stage, row.provider, folder, credentials=CREDENTIALS[row.provider], through_root=through_root)
+    return At(stage, row.provider, credentials=CREDENTIALS[row.provider], through_root=through_root)
 
 
 def first_row(operation: str) -> Row:
@@ -81,7 +80,7 @@ def _files(account: Account, row: Row) -> dict[str, Asset]:
     rules = {media.name: media.rule for media in media_parameters(operation_facts()[row.operation].parameters)}
     made = {}
     for name, form in row.media.items():
-        path = account.folder / f"{name}.{form}"
+        path = account.stage.folder / f"{name}.{form}"
         if not path.exists():
             picture(path, form=form) if rules[name].kind is MediaKind.IMAGE else sound(path, form=form)
         made[name] = asset(path)

@@ -51,16 +51,20 @@ class LaggingClock:
 
 
 class Stage:
-    """One running simulator. ``source`` is its clock; None takes the machine's, so that callbacks are delivered."""
+    """One running simulator. ``source`` is its clock; None takes the machine's, so that callbacks are delivered. Files that tests use and
+    fetch lie in ``folder``; making and removing one for each test would take longer than the tests.
+    """
 
-    def __init__(self, source: StageTime | None, **options: object) -> None:
+    def __init__(self, source: StageTime | None, folder: Path, **options: object) -> None:
         self.time = source
+        self.folder = folder
         self._options = options_from({"spread": 0.0, "short_side": 96, **options})
         self._began = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self.address = ""
         self.keys = 0
+        self.fetched = 0
         self._thread = threading.Thread(target=self._live, name="stage", daemon=True)
         self._thread.start()
         if not self._began.wait(20) or not self.address:
@@ -121,12 +125,10 @@ class Stage:
 class Account:
     """One account at work: an adapter, driven by the real worker over the real wire."""
 
-    def __init__(self, worker: Worker, stage: Stage, folder: Path) -> None:
+    def __init__(self, worker: Worker, stage: Stage) -> None:
         self.worker = worker
         self.stage = stage
-        self.folder = folder
         self.intents = 0
-        self._files = 0
 
     def operation(self, name: str) -> Operation:
         """An operation by its full name."""
@@ -173,8 +175,8 @@ class Account:
 
     def new_path(self) -> Path:
         """Where a download may go."""
-        self._files += 1
-        return self.folder / f"fetched-{self._files}"
+        self.stage.fetched += 1
+        return self.stage.folder / f"fetched-{self.stage.fetched}"
 
 
 class At:
@@ -184,7 +186,6 @@ class At:
         self,
         stage: Stage,
         provider: str,
-        folder: Path,
         *,
         credentials: Mapping[str, str],
         through_root: bool = False,
@@ -192,7 +193,6 @@ class At:
     ) -> None:
         self._stage = stage
         self._provider = provider
-        self._folder = folder
         self._credentials = credentials
         self._base = stage.address + ("" if through_root else f"/{provider}")
         self._ahead = ahead
@@ -206,6 +206,6 @@ class At:
                 clock = LaggingClock(self._stage.now, self._ahead)
                 provider = connect(self._provider, self._credentials)
                 worker = Worker(provider, base_url=self._base, wire=wire, clock=clock)
-                return await play(Account(worker, self._stage, self._folder))
+                return await play(Account(worker, self._stage))
 
         return anyio.run(whole)

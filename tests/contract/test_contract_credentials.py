@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from contract_orders import CREDENTIALS, at, order
@@ -28,7 +27,7 @@ def _credentials(provider: str, way: tuple[str, ...]) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize(("row", "way"), WAYS)
-def test_every_documented_way_to_sign_in_works(row: Row, way: tuple[str, ...], stage: Stage, tmp_path: Path) -> None:
+def test_every_documented_way_to_sign_in_works(row: Row, way: tuple[str, ...], stage: Stage) -> None:
     """With each set of credentials that the settings call enough."""
 
     async def play(account: Account) -> None:
@@ -37,14 +36,14 @@ def test_every_documented_way_to_sign_in_works(row: Row, way: tuple[str, ...], s
         assert (await account.finish(job.operation, accepted.remote_id)).phase is Phase.SUCCEEDED
         assert await account.balance() is not None
 
-    At(stage, row.provider, tmp_path, credentials=_credentials(row.provider, way)).run(play)
+    At(stage, row.provider, credentials=_credentials(row.provider, way)).run(play)
 
 
 @pytest.mark.parametrize(
     ("row", "wrong"),
     [pytest.param(row, name, id=f"{row.name}-{name}") for row in MAIN for name in CREDENTIALS[row.provider]],
 )
-def test_wrong_credentials_stop_the_account(row: Row, wrong: str, stage: Stage, tmp_path: Path) -> None:
+def test_wrong_credentials_stop_the_account(row: Row, wrong: str, stage: Stage) -> None:
     """For questions and for submissions alike: halted, with the cause and what to do, and nothing is paid or shown."""
     credentials = {**CREDENTIALS[row.provider], wrong: "something-else-of-24-byte"[:24]}
 
@@ -64,11 +63,11 @@ def test_wrong_credentials_stop_the_account(row: Row, wrong: str, stage: Stage, 
         for secret in credentials.values():
             assert len(secret) < 20 or secret not in caught.value.message
 
-    At(stage, row.provider, tmp_path, credentials=credentials).run(play)
+    At(stage, row.provider, credentials=credentials).run(play)
 
 
 @RENEWING
-def test_an_expired_token_is_renewed_once_and_the_job_goes_on(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_an_expired_token_is_renewed_once_and_the_job_goes_on(row: Row, stage: Stage) -> None:
     """Submit and question both survive it; one submission is accepted and paid."""
 
     async def play(account: Account) -> None:
@@ -82,11 +81,11 @@ def test_an_expired_token_is_renewed_once_and_the_job_goes_on(row: Row, stage: S
         assert after["submissions"] == before["submissions"] + 1
         assert account.intents == 1
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @RENEWING
-def test_a_token_that_stays_expired_stops_the_account(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_a_token_that_stays_expired_stops_the_account(row: Row, stage: Stage) -> None:
     """After one renewal no more is tried."""
 
     async def play(account: Account) -> None:
@@ -97,18 +96,18 @@ def test_a_token_that_stays_expired_stops_the_account(row: Row, stage: Stage, tm
             await account.submit(job.operation, job.submission)
         assert stage.books(row.provider)["faults"]["auth_expired"] - fired == 2
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
-def _kling(stage: Stage, folder: Path, *, ahead: float) -> At:
-    return At(stage, "kling", folder, credentials=CREDENTIALS["kling"], ahead=ahead)
+def _kling(stage: Stage, *, ahead: float) -> At:
+    return At(stage, "kling", credentials=CREDENTIALS["kling"], ahead=ahead)
 
 
 KLING = next(row for row in MAIN if row.provider == "kling")
 
 
 @pytest.mark.parametrize("ahead", [4.0, 60.0, 290.0, -60.0, -1500.0])
-def test_a_clock_that_is_off_does_not_stop_kling(ahead: float, stage: Stage, tmp_path: Path) -> None:
+def test_a_clock_that_is_off_does_not_stop_kling(ahead: float, stage: Stage) -> None:
     """A token that is not valid yet (1003) is made anew with an earlier begin; one from the past still has life in it."""
 
     async def play(account: Account) -> None:
@@ -117,11 +116,11 @@ def test_a_clock_that_is_off_does_not_stop_kling(ahead: float, stage: Stage, tmp
         await account.submit(job.operation, job.submission)
         assert stage.books("kling")["submissions"] == paid + 1
 
-    _kling(stage, tmp_path, ahead=ahead).run(play)
+    _kling(stage, ahead=ahead).run(play)
 
 
 @pytest.mark.parametrize("ahead", [400.0, 7200.0, -1900.0, -90_000.0])
-def test_a_clock_that_is_far_off_stops_kling_with_its_reason(ahead: float, stage: Stage, tmp_path: Path) -> None:
+def test_a_clock_that_is_far_off_stops_kling_with_its_reason(ahead: float, stage: Stage) -> None:
     """Nothing can be signed then: halted, not retried for ever."""
 
     async def play(account: Account) -> None:
@@ -129,10 +128,10 @@ def test_a_clock_that_is_far_off_stops_kling_with_its_reason(ahead: float, stage
             await account.balance()
         assert caught.value.code == ("1003" if ahead > 0 else "1004")
 
-    _kling(stage, tmp_path, ahead=ahead).run(play)
+    _kling(stage, ahead=ahead).run(play)
 
 
-def test_a_long_run_outlives_its_token(stage: Stage, tmp_path: Path) -> None:
+def test_a_long_run_outlives_its_token(stage: Stage) -> None:
     """Hours of polling: the worker makes new tokens before the old ones end, so Kling never has to complain."""
 
     async def play(account: Account) -> None:
@@ -144,4 +143,4 @@ def test_a_long_run_outlives_its_token(stage: Stage, tmp_path: Path) -> None:
             await account.look(job.operation, accepted.remote_id)
         assert stage.books("kling")["refusals"] == refusals
 
-    at(stage, KLING, tmp_path).run(play)
+    at(stage, KLING).run(play)

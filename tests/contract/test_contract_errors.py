@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
 from contract_orders import Order, at, order
 from contract_stage import LONG, Account, Stage
-from contract_table import ROWS, Row
+from contract_table import READINGS, ROWS, Row
 
 from runner.errors import MaybeSent, ProviderError, Transient, Uncertain
 from runner.model import Accepted, ErrorClass, Observation, Phase
@@ -38,12 +37,21 @@ def _injected(code: str) -> Mapping[str, object]:
     return {"kind": "error", "code": code}
 
 
+OFTEN = {"usual", "other topview"}
+"""Readings in which every code is walked by default: elsewhere the second reading changes nothing about a code."""
 CODES = pytest.mark.parametrize(
-    ("row", "code"),
+    ("row", "code", "reading"),
     [
-        pytest.param(row, code, id=f"{row.operation}-{code.code.replace(' ', '')}")
+        pytest.param(
+            row,
+            code,
+            reading,
+            id=f"{row.operation}-{code.code.replace(' ', '')}-{reading}",
+            marks=() if OFTEN & {reading, f"{reading} {row.provider}"} else pytest.mark.slow,
+        )
         for row in MAIN
         for code in provider_facts()[row.provider].codes
+        for reading in sorted(READINGS)
     ],
 )
 
@@ -66,8 +74,11 @@ def _submits(stage: Stage, row: Row) -> int:
 
 
 @CODES
-def test_every_code_on_a_submit_is_judged_as_the_table_says(row: Row, code: CodeRow, stage: Stage, tmp_path: Path) -> None:
+def test_every_code_on_a_submit_is_judged_as_the_table_says(
+    row: Row, code: CodeRow, reading: str, staged: Callable[[str], Stage]
+) -> None:
     """Class, cause and code of the table; one paid request, or two when new credentials may have cured it."""
+    stage = staged(reading)
 
     async def play(account: Account) -> None:
         job = await order(account, row)
@@ -83,12 +94,15 @@ def test_every_code_on_a_submit_is_judged_as_the_table_says(row: Row, code: Code
         renewed = code.code in RENEWED.get(row.provider, set())
         assert _submits(stage, row) - before == (2 if renewed else 1)
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @CODES
-def test_every_code_on_a_question_is_judged_as_the_table_says(row: Row, code: CodeRow, stage: Stage, tmp_path: Path) -> None:
+def test_every_code_on_a_question_is_judged_as_the_table_says(
+    row: Row, code: CodeRow, reading: str, staged: Callable[[str], Stage]
+) -> None:
     """The same, but a question costs nothing, so what is uncertain there is merely asked again; 'no such task' is an answer."""
+    stage = staged(reading)
 
     async def play(account: Account) -> None:
         job = await order(account, row)
@@ -104,7 +118,7 @@ def test_every_code_on_a_question_is_judged_as_the_table_says(row: Row, code: Co
         assert caught.value.error_class is wanted
         assert caught.value.cause == code.cause
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
@@ -118,7 +132,7 @@ def test_every_code_on_a_question_is_judged_as_the_table_says(row: Row, code: Co
     ],
 )
 def test_the_common_refusals_mean_the_same_everywhere(
-    row: Row, kind: str, kinds: set[ErrorClass], cause: set[str], stage: Stage, tmp_path: Path
+    row: Row, kind: str, kinds: set[ErrorClass], cause: set[str], stage: Stage
 ) -> None:
     """Whatever a provider calls it: too fast and too many wait, no credit and a ban stop the account."""
 
@@ -130,12 +144,12 @@ def test_the_common_refusals_mean_the_same_everywhere(
         assert error.cause in cause
         assert error.retry_after in {None, 7.0}
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
 @pytest.mark.parametrize("kind", ["lost_reply", "server_error_after", "torn_body", "not_json", "wrong_envelope", "huge_body"])
-def test_work_whose_answer_was_lost_is_never_said_to_be_absent(row: Row, kind: str, stage: Stage, tmp_path: Path) -> None:
+def test_work_whose_answer_was_lost_is_never_said_to_be_absent(row: Row, kind: str, stage: Stage) -> None:
     """It was accepted and charged: the submit is uncertain, and looking for it finds it, or says that nobody knows."""
 
     async def play(account: Account) -> None:
@@ -147,12 +161,12 @@ def test_work_whose_answer_was_lost_is_never_said_to_be_absent(row: Row, kind: s
             await account.submit(job.operation, job.submission)
         await _found_or_unknown(account, job, before)
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_provider_that_hangs_leaves_it_uncertain(row: Row, moment: str, plain: Stage, tmp_path: Path) -> None:
+def test_a_provider_that_hangs_leaves_it_uncertain(row: Row, moment: str, plain: Stage) -> None:
     """Whether it hung before or after it took the work cannot be told from here; looking tells, where there is a handle."""
 
     async def play(account: Account) -> None:
@@ -170,7 +184,7 @@ def test_a_provider_that_hangs_leaves_it_uncertain(row: Row, moment: str, plain:
         else:
             assert await _looked_for(account, job) is (None if row in FINDABLE else UNKNOWN)
 
-    at(plain, row, tmp_path).run(play)
+    at(plain, row).run(play)
 
 
 async def _found_or_unknown(account: Account, job: Order, before: int) -> None:
@@ -203,9 +217,7 @@ async def _looked_for(account: Account, job: Order) -> Accepted | None:
 
 @OPERATIONS
 @pytest.mark.parametrize("kind", ["closed_before", "server_error_before"])
-def test_work_that_never_arrived_is_found_to_be_absent_where_that_can_be_known(
-    row: Row, kind: str, stage: Stage, tmp_path: Path
-) -> None:
+def test_work_that_never_arrived_is_found_to_be_absent_where_that_can_be_known(row: Row, kind: str, stage: Stage) -> None:
     """From here it looks the same as a lost answer: uncertain. A provider with a handle proves that it is not there."""
 
     async def play(account: Account) -> None:
@@ -221,11 +233,11 @@ def test_work_that_never_arrived_is_found_to_be_absent_where_that_can_be_known(
         assert (await account.finish(job.operation, again.remote_id)).phase is Phase.SUCCEEDED
         assert stage.books(row.provider)["submissions"] == before + 1
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @pytest.mark.parametrize("row", FINDABLE, ids=lambda row: row.name)
-def test_a_found_submission_is_the_right_one_among_its_likes(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_a_found_submission_is_the_right_one_among_its_likes(row: Row, stage: Stage) -> None:
     """Many jobs with the very same parameters, all answers lost: each finds its own, never another's."""
 
     async def play(account: Account) -> None:
@@ -244,12 +256,12 @@ def test_a_found_submission_is_the_right_one_among_its_likes(row: Row, stage: St
         if row.operation == VIDEO:
             assert [one.remote_id for one in found if one] == [job.submission.params["image"] for job in jobs]
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
 @pytest.mark.parametrize("kind", ["lost_reply", "torn_body", "not_json", "wrong_types", "server_error_before", "error"])
-def test_trouble_while_looking_is_never_taken_for_absence(row: Row, kind: str, stage: Stage, tmp_path: Path) -> None:
+def test_trouble_while_looking_is_never_taken_for_absence(row: Row, kind: str, stage: Stage) -> None:
     """A look-up that fails leaves the question open: an error, never a no."""
 
     async def play(account: Account) -> None:
@@ -262,7 +274,7 @@ def test_trouble_while_looking_is_never_taken_for_absence(row: Row, kind: str, s
             return
         assert found is not None
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
@@ -280,7 +292,7 @@ def test_trouble_while_looking_is_never_taken_for_absence(row: Row, kind: str, s
     ],
 )
 @pytest.mark.parametrize("amount", [1, 5])
-def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, stage: Stage, tmp_path: Path) -> None:
+def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, stage: Stage) -> None:
     """Finished work, reported in a broken way, is asked for again: not lost, not failed, not done without its files."""
 
     async def play(account: Account) -> None:
@@ -301,11 +313,11 @@ def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, stag
         seen = await account.observe(job.operation, *known)
         assert {one.phase for one in seen.values()} == {Phase.SUCCEEDED}
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @pytest.mark.parametrize("row", [row for row in FINDABLE if row.provider == "kling"], ids=lambda row: row.name)
-def test_a_repeated_submission_under_one_key_pays_once(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_a_repeated_submission_under_one_key_pays_once(row: Row, stage: Stage) -> None:
     """Should the same submission ever be made twice, an id that the provider keeps unique lets only one through."""
 
     async def play(account: Account) -> None:
@@ -319,4 +331,4 @@ def test_a_repeated_submission_under_one_key_pays_once(row: Row, stage: Stage, t
         assert second.remote_id == first.remote_id
         assert stage.books(row.provider)["submissions"] == paid
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)

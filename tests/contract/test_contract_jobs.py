@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
 
 import pytest
 from contract_orders import at, finished, order
@@ -28,9 +27,7 @@ def test_the_table_names_every_operation() -> None:
 
 
 @EVERY
-def test_a_job_walks_from_its_order_to_files_that_play(
-    row: Row, stage: Stage, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_job_walks_from_its_order_to_files_that_play(row: Row, stage: Stage, request: pytest.FixtureRequest) -> None:
     """Queued, running, succeeded; every promised output is there once, downloads, decodes, and is what was ordered. One reading is
     played under each provider's own prefix, the other at the root.
     """
@@ -50,12 +47,12 @@ def test_a_job_walks_from_its_order_to_files_that_play(
         assert set(seen.values) == set(job.operation.facts.values)
         await _verified(account, job.operation.expected(job.submission.params, job.sound_seconds), seen, row)
 
-    at(stage, row, tmp_path, through_root=through_root).run(play)
+    at(stage, row, through_root=through_root).run(play)
 
 
 async def _verified(account: Account, expected: Expected, seen: Observation, row: Row) -> None:
     """Fetch each output and store it as the runner does, which decodes it and holds it against the order."""
-    store = ArtifactStore(account.folder / "artifacts", rehearsal=True)
+    store = ArtifactStore(account.new_path(), rehearsal=True)
     for output in seen.outputs:
         fetched = await account.worker.wire.fetch(output.url, account.new_path(), max_bytes=2**24)
         stored = await store.store(fetched, output=output, expected=expected, path=output.name, provenance={})
@@ -74,7 +71,7 @@ async def _verified(account: Account, expected: Expected, seen: Observation, row
 
 
 @EVERY
-def test_what_a_job_costs_agrees_everywhere(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_what_a_job_costs_agrees_everywhere(row: Row, stage: Stage) -> None:
     """The estimate, the provider's own figure and what leaves the account are one number, where each is known."""
 
     async def play(account: Account) -> None:
@@ -93,11 +90,11 @@ def test_what_a_job_costs_agrees_everywhere(row: Row, stage: Stage, tmp_path: Pa
             assert accepted.credits == pytest.approx(spent, abs=1e-3)
         assert job.estimate is None or job.estimate == pytest.approx(spent, abs=1e-3)
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @OPERATIONS
-def test_a_remote_failure_is_told_with_its_reason(row: Row, unlucky: Stage, tmp_path: Path) -> None:
+def test_a_remote_failure_is_told_with_its_reason(row: Row, unlucky: Stage) -> None:
     """Of several jobs some fail: each says why in the provider's words and ours, has no outputs, and the others are whole."""
 
     async def play(account: Account) -> None:
@@ -117,12 +114,12 @@ def test_a_remote_failure_is_told_with_its_reason(row: Row, unlucky: Stage, tmp_
                 return
             assert number < 40
 
-    at(unlucky, row, tmp_path).run(play)
+    at(unlucky, row).run(play)
 
 
 @OPERATIONS
 @pytest.mark.parametrize("amount", [1, 3, 12])
-def test_many_ids_are_settled_at_once_whoever_knows_them(row: Row, stage: Stage, amount: int, tmp_path: Path) -> None:
+def test_many_ids_are_settled_at_once_whoever_knows_them(row: Row, stage: Stage, amount: int) -> None:
     """Every id asked for is in the answer under its own name; strangers are missing and spoil nothing; repeats are fine."""
 
     async def play(account: Account) -> None:
@@ -139,12 +136,12 @@ def test_many_ids_are_settled_at_once_whoever_knows_them(row: Row, stage: Stage,
         assert all(seen[one].remote_id == one for one in ids)
         assert len({seen[one].outputs[0].url for one in known}) == amount
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
 
 
 @pytest.mark.slow
 @OPERATIONS
-def test_a_full_bulk_is_settled_with_few_requests(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_a_full_bulk_is_settled_with_few_requests(row: Row, stage: Stage) -> None:
     """As many ids as the facts promise, in one flow that asks far fewer times than once per id."""
 
     async def play(account: Account) -> None:
@@ -161,7 +158,7 @@ def test_a_full_bulk_is_settled_with_few_requests(row: Row, stage: Stage, tmp_pa
         assert _asked(stage, row) - before <= max(1, bulk // 50)
 
     if row.operation != "creatify/product-video":  # a hundred pictures first: the list call is the same as the pictures'
-        at(stage, row, tmp_path).run(play)
+        at(stage, row).run(play)
 
 
 def _asked(stage: Stage, row: Row) -> int:
@@ -170,7 +167,7 @@ def _asked(stage: Stage, row: Row) -> int:
 
 
 @OPERATIONS
-def test_an_expired_link_is_replaced_by_asking_again(row: Row, stage: Stage, tmp_path: Path) -> None:
+def test_an_expired_link_is_replaced_by_asking_again(row: Row, stage: Stage) -> None:
     """The old link fails as expired, a new question gives another link to the same file, and nothing is paid again."""
 
     async def play(account: Account) -> None:
@@ -189,4 +186,4 @@ def test_an_expired_link_is_replaced_by_asking_again(row: Row, stage: Stage, tmp
         assert second.sha256 == first.sha256
         assert stage.books(row.provider)["submissions"] == paid
 
-    at(stage, row, tmp_path).run(play)
+    at(stage, row).run(play)
