@@ -227,6 +227,8 @@ class Akool(PretendProvider):
         task = self.world.tasks.get(name)
         if task is None or task.provider != "akool" or task.family != "talking_photo":
             raise Refusal("1008")
+        if self.world.now() < task.made + self.options.late_ids:
+            raise Refusal("1008")
         if task.account != account:
             raise Refusal("1009")
         return _good(self._view(task, self.world.now(), request.base))

@@ -110,6 +110,8 @@ class SimulatorOptions:
     callbacks_anywhere: bool = False
     """Deliver callbacks to any host; otherwise to loopback addresses alone."""
     akool_retries: int = 4
+    late_ids: float = 0.0
+    """Akool: simulated seconds in which a new video's id is still unknown (1008)."""
     state: Path | None = None
     faults: tuple[FaultRule, ...] = ()
     bench: bool = False

@@ -80,6 +80,12 @@ def unlucky(stages: Stages) -> Stage:
 
 
 @pytest.fixture
+def late(stages: Stages) -> Stage:
+    """New ids are unknown for a while where the documents leave that open."""
+    return _manual(stages, "late", late_ids=5.0)
+
+
+@pytest.fixture
 def brisk(stages: Stages) -> Stage:
     """The machine's own clock, six hundred times as fast, so that callbacks are delivered; one file per kind."""
     stage = stages.get("brisk", None, speed=600.0, bench=True, any_credentials=False)
