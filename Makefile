@@ -43,7 +43,7 @@ demo: setup  ## Rehearse a campaign through all four providers: no keys, no netw
 	rm -rf $(DEMO)/rehearsals
 	$(VENV)/bin/callsheet run $(DEMO) --rehearse
 
-test: setup  ## Run the tests (about a minute)
+test: setup  ## Run the tests (a minute or two)
 	$(PY) -m pytest
 
 test-slow: setup  ## Run the slow tests too: crashes, faults, many jobs
