@@ -21,7 +21,7 @@ from runner.reports.material import FILES, Material
 from runner.reports.posters import Posters
 from runner.reports.site_data import STATES, SiteData
 from runner.reports.summary import Group, Summary
-from runner.reports.wording import NOTHING, STATE_WORDS, deviation, duration, moment, number, percent, size
+from runner.reports.wording import NOTHING, STATE_WORDS, charged, deviation, duration, estimated, moment, number, percent, size
 from runner.reports.writing import replace_text
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def tiles(summary: Summary) -> list[Tile]:
         Tile("Failed", number(summary.failed), _kinds(len(summary.failures)), "failed" if summary.failed else ""),
         Tile("Open", number(summary.open), f"{number(summary.running)} at the provider", "running" if summary.open else ""),
     ]
-    shown += [_credits_tile(group, alone=len(summary.providers) == 1) for group in _priced(summary.providers)[:3]]
+    shown += [_credits_tile(group, alone=len(summary.providers) == 1) for group in _priced(summary.providers)[:4]]
     if summary.run_seconds is not None:
         pace = f"{number(round(summary.per_hour, 1))} jobs an hour" if summary.per_hour else ""
         shown.append(Tile("Last run", duration(summary.run_seconds), pace))
@@ -112,7 +112,7 @@ def _kinds(count: int) -> str:
 
 def _credits_tile(group: Group, *, alone: bool) -> Tile:
     label = "Credits" if alone else f"Credits, {one_line(group.name, 30)}"
-    return Tile(label, number(group.credits.actual), f"estimate {number(group.credits.estimated)}")
+    return Tile(label, charged(group.credits), estimated(group.credits))
 
 
 def _priced(groups: Sequence[Group]) -> list[Group]:
@@ -149,7 +149,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_page_file), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(number=number, duration=duration, moment=moment, line=one_line)
-    environment.globals.update(NOTHING=NOTHING, BAR_WIDTH=BAR_WIDTH, deviation=deviation)
+    environment.globals.update(NOTHING=NOTHING, BAR_WIDTH=BAR_WIDTH, charged=charged, deviation=deviation, estimated=estimated)
     return environment
 
 

@@ -385,5 +385,5 @@ def _waiting_for_somebody(states: Mapping[State, int]) -> Iterable[Attention]:
             count=held,
             subject="",
             message=f"{held} {'job waits' if held == 1 else 'jobs wait'} for a person to approve earlier results.",
-            advice="Look at the results below, then `callsheet approve` or `callsheet reject`.",
+            advice="Look at the results below, then run again with `--approve TARGET`.",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Protocol
 
 from runner.model import State
 
@@ -84,6 +85,44 @@ def percent(part: float, whole: float) -> str:
     if 99 < share < 100:
         return ">99 %"
     return f"{share:.0f} %"
+
+
+class Money(Protocol):
+    """The credits of a group of jobs, as the summary has them."""
+
+    @property
+    def estimated(self) -> float:
+        """Sum of the estimates."""
+        ...
+
+    @property
+    def actual(self) -> float:
+        """What was charged, as far as told."""
+        ...
+
+    @property
+    def unpriced(self) -> int:
+        """Jobs without an estimate."""
+        ...
+
+    @property
+    def unreported(self) -> int:
+        """Succeeded jobs whose price was not told."""
+        ...
+
+
+def charged(money: Money) -> str:
+    """What was charged, or that the provider does not say: ``12``, ``12 + ?``, ``not told``."""
+    if money.unreported and not money.actual:
+        return "not told"
+    return f"{number(money.actual)} + ?" if money.unreported else number(money.actual)
+
+
+def estimated(money: Money) -> str:
+    """``estimate 12``, ``estimate 12 + ?``, ``no estimate``."""
+    if money.unpriced and not money.estimated:
+        return "no estimate"
+    return f"estimate {number(money.estimated)}" + (" + ?" if money.unpriced else "")
 
 
 def deviation(actual: float, estimated: float) -> str:
