@@ -9,7 +9,7 @@ A job is addressed by its *slot*: product number x variants of the target + vari
 from __future__ import annotations
 
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,8 +85,6 @@ class _Compiled:
     deferred: frozenset[str]
     media: tuple[Media, ...]
     variants: tuple[Variant, ...]
-    paths: tuple[str, ...]
-    """Per variant: what the default artifact path ends with."""
 
 
 class _SafeValues(Mapping[str, object]):
@@ -128,6 +126,7 @@ class Campaign:
         self._prompts = self._compile_prompts()
         self._compiled = self._compile_targets(operations)
         self._path = self._compile_path()
+        self._names = self._default_names()
         self._dependants = self._reverse_needs()
         self.catalogue = self._read_catalogue()
 
@@ -184,7 +183,6 @@ class Campaign:
                 self._deferred(parameters),
                 media_parameters(operation.facts.parameters),
                 self.variants[name],
-                tuple("".join(f"-{path_component(value)}" for _, value in v.cell) for v in self.variants[name]),
             )
         return compiled
 
@@ -220,6 +218,21 @@ class Campaign:
         except TemplateError as error:
             self.problems.template(error, text.mark)
             return None
+
+    def _default_names(self) -> dict[tuple[str, int], str]:
+        """(target, variant) -> what the default artifact path ends with: different for each, whatever the values hold."""
+        names = {
+            (name, variant.index): safe_path("-".join([name, *(path_component(value) for _, value in variant.cell)]))
+            for name, compiled in self._compiled.items()
+            for variant in compiled.variants
+        }
+        times = Counter(fold(name) for name in names.values())
+        return {
+            (target, index): name
+            if times[fold(name)] == 1
+            else path_component(job_key(target, name, self.variants[target][index].cell), clash=True)
+            for (target, index), name in names.items()
+        }
 
     def _reverse_needs(self) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:
         found: dict[tuple[str, int], list[tuple[str, int]]] = {}
@@ -493,7 +506,7 @@ class Campaign:
     ) -> str | None:
         clash = fold(product.key) in self.catalogue.clashing
         if self._path is None:
-            return f"{path_component(product.key, clash=clash)}/{compiled.spec.name}{compiled.paths[variant.index]}"
+            return f"{path_component(product.key, clash=clash)}/{self._names[compiled.spec.name, variant.index]}"
         safe = Record(_SafeValues(product.fields, product.key, clash=clash), "product")
         try:
             return safe_path(self._path.render({**context, "product": safe}))
@@ -508,7 +521,7 @@ class Campaign:
     def require_distinct_paths(self) -> None:
         """Raise ``ManifestError`` when two jobs would write the same artifact. Looks at every job once more."""
         if self._path is None:
-            return  # the default path holds target, product and every axis
+            return  # default paths are made different
         digests = array("q", (hash(fold(spec.path)) for spec in self._all()))
         ordered = sorted(digests)
         twice = {a for a, b in pairwise(ordered) if a == b}

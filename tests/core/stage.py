@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
@@ -43,7 +44,8 @@ def products(count: int) -> list[dict[str, Any]]:
 
 def manifest(rows: Collection[Mapping[str, Any]], targets: Mapping[str, Any], **more: object) -> dict[str, Any]:
     """A manifest with inline products."""
-    return {"callsheet": 1, "name": "c", "catalogue": {"products": list(rows), "key": "sku"}, "targets": targets, **more}
+    document = {"callsheet": 1, "name": "c", "catalogue": {"products": list(rows), "key": "sku"}, "targets": targets, **more}
+    return copy.deepcopy(document)
 
 
 STILL = {"uses": "one/still", "with": {"prompt": "A picture of {{ product.title }}"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -49,9 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fresh(folder: Path) -> Path:
     """A path at which no ledger stands."""
-    path = folder / "ledger.jsonl"
-    path.unlink(missing_ok=True)
-    return path
+    return Path(tempfile.mkdtemp(dir=folder)) / "ledger.jsonl"
 
 
 # ------------------------------------------------------------------------------------------------------ live and read back
