@@ -19,6 +19,7 @@ import anyio.abc
 from runner import events as ev
 from runner.artifacts import ArtifactStore
 from runner.budget import Budget
+from runner.callbacks import ENDINGS, Callbacks, Hearsay, patience
 from runner.clock import Clock
 from runner.errors import (
     ArtifactError,
@@ -37,7 +38,7 @@ from runner.ledger import Ledger
 from runner.limits import Pace
 from runner.model import JSON, Accepted, Asset, Observation, Phase, State, StoredArtifact, Submission
 from runner.scheduler import Active, LaneScheduler, Order, Step
-from runner.seams import Expected, Operation, Tenure, Wire
+from runner.seams import CallbackNotice, Expected, JobState, Operation, Tenure, Wire
 from runner.worker import Worker
 
 MOST_TRIES = 6
@@ -45,6 +46,10 @@ MOST_TRIES = 6
 MOST_TROUBLES = 10
 """Passing faults in a row, over all submits of a lane, before this run leaves the lane: about six minutes."""
 ENDLESS = 3600.0
+
+
+class _AlreadyThere(CallsheetError):
+    """A callback proved, before the paid request left, that an earlier one of the same attempt had arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,10 @@ class Feed(Protocol):
         """The job reached a state that this run does not change any more."""
         ...
 
+    def resumed(self, key: str) -> None:
+        """A job that was reported as ended is under way again after all: a callback came."""
+        ...
+
     def exhausted(self, lane: str) -> bool:
         """Nothing more will come for this lane in this run."""
         ...
@@ -124,6 +133,8 @@ class LaneTools:
     max_artifact_bytes: int = 2 * 1024**3
     settle_seconds: float = 20.0
     """How long after a lost submission the provider's "I do not have it" is believed."""
+    callbacks: Callbacks | None = None
+    """Where providers may call back; None: nobody listens."""
 
 
 class LaneDriver:
@@ -143,6 +154,11 @@ class LaneDriver:
         self._phases: dict[str, Phase] = {}
         self._working_since: dict[str, float] = {}
         self._rejected: dict[str, str] = {}
+        self.hearsay = Hearsay()
+        self._parked: set[str] = set()
+        self._taken_up = anyio.Event()
+        self._began = 0.0
+        self._driving = True
         self._handlers: Mapping[Step, Callable[[Order], Awaitable[None]]] = {
             Step.SUBMIT: self._submit,
             Step.POLL: self._poll,
@@ -156,6 +172,7 @@ class LaneDriver:
         """Run the lane. Raises what went fatally wrong (``LedgerError``, a bug) once every step under way has ended."""
         try:
             await self._take_up()
+            self._taken_up.set()
             async with anyio.create_task_group() as group:
                 while not self._over():
                     self._start_due(group)
@@ -163,6 +180,8 @@ class LaneDriver:
                         break
                     await self._wait()
         finally:
+            self._driving = False
+            self._taken_up.set()
             self.tools.feed.closed(self.tenure.lane)
         if self.fatal:
             raise self.fatal
@@ -228,7 +247,8 @@ class LaneDriver:
 
     async def _take_up(self) -> None:
         """Continue what an earlier driver left: it holds its slots before anything is submitted."""
-        now, wall = anyio.current_time(), self.tools.clock.now()
+        self._began = now = anyio.current_time()
+        wall = self.tools.clock.now()
         jobs = list(self.tools.ledger.open_jobs(self.tenure.lane))
         crashed = [
             ev.SubmitUncertain(job=job.key, at=wall, message="the runner stopped before the answer came")
@@ -239,6 +259,7 @@ class LaneDriver:
             await self.tools.ledger.append(self.tenure, crashed)
         for job in jobs:
             age = max(0.0, wall - job.submitted_at)
+            self.hearsay.expect(job.submission_key, job.key)
             if job.state in {State.RUNNING, State.CANCELLING} and (seen := self._seen_at_work(job.key)):
                 self._working_since[job.key] = now - max(0.0, wall - seen)
             active = Active(job.key, job.operation, self._weight(job.key), since=now - age)
@@ -280,9 +301,16 @@ class LaneDriver:
             tools.scheduler.returned(key)
             tools.scheduler.accepting = False
             return
+        attempt_key = tools.ledger.submission_key(job)
+        callbacks = tools.callbacks
         submission = Submission(
-            key=tools.ledger.submission_key(job), params=prepared.params, media=prepared.media, started_at=tools.clock.now()
+            key=attempt_key,
+            params=prepared.params,
+            media=prepared.media,
+            callback_url=callbacks.url(self.tenure.lane, attempt_key) if callbacks else None,
+            started_at=tools.clock.now(),
         )
+        self.hearsay.expect(attempt_key, key)
 
         async def intent() -> None:
             event = ev.SubmitStarted(
@@ -295,15 +323,20 @@ class LaneDriver:
                 upstream=dict(prepared.upstream),
                 account=self.tenure.lane,
                 operation=job.operation,
+                callback=callbacks.base if callbacks else "",
             )
             try:
                 tools.ledger.note(self.tenure, [event])
             finally:
                 tools.budget.settle(key)
             await tools.ledger.append(self.tenure, [])
+            if self.hearsay.remote_id(key):
+                raise _AlreadyThere("a callback named it")
 
         try:
             accepted = await tools.worker.submit(self._operation(key), submission, intent)
+        except _AlreadyThere:
+            await self._adopted(key)
         except ProviderError as error:
             await self._not_accepted(key, error)
         else:
@@ -324,13 +357,25 @@ class LaneDriver:
         except LedgerError:
             self.lost_ids.append(f"{key} = {accepted.remote_id}")
             raise
+        self.hearsay.settled(key, accepted.remote_id)
         self.tools.scheduler.accepted(key, anyio.current_time())
         if then:
             then()
 
+    async def _adopted(self, key: str) -> None:
+        """A callback named the remote id of a submission whose reply was lost: it is ours; ask about it at once."""
+        await self._accepted(key, Accepted(self.hearsay.remote_id(key) or ""), "callback")
+        self.hearsay.counts["adopted"] += 1
+        self.tools.scheduler.hurry(key, anyio.current_time())
+
     async def _not_accepted(self, key: str, error: ProviderError) -> None:
         now = anyio.current_time()
         scheduler = self.tools.scheduler
+        if self.hearsay.remote_id(key) and self.tools.ledger.jobs[key].state is State.SUBMITTING:
+            await self._adopted(key)  # whatever the reply said, or did not: the provider has it
+            if isinstance(error, Halted):
+                await self._halt(error)
+            return
         match error:
             case Uncertain():
                 await self._append(ev.SubmitUncertain(job=key, at=self._wall(), message=error.message))
@@ -404,11 +449,15 @@ class LaneDriver:
                 tools.scheduler.ask_again(key, anyio.current_time())
             return
         except (ProviderError, WireError):
+            signed = {key: told for key in order.jobs if (told := self.hearsay.vouched(key))}
             for key in order.jobs:
-                tools.scheduler.ask_again(key, anyio.current_time())
+                if key not in signed:
+                    tools.scheduler.ask_again(key, anyio.current_time())
+            await self._observed(signed)
             return
         missing = Phase.MISSING
-        await self._observed({key: seen.get(id_, Observation(id_, missing)) for key, id_ in ids.items()})
+        answers = {key: seen.get(id_, Observation(id_, missing)) for key, id_ in ids.items()}
+        await self._observed({key: self.hearsay.better(key, answer) for key, answer in answers.items()})
 
     async def _observed(self, seen: Mapping[str, Observation]) -> None:
         """Polls and callbacks end here as the same thing."""
@@ -595,27 +644,105 @@ class LaneDriver:
         submission = self._frozen(key)
         try:
             found = await tools.worker.ask(lambda: operation.find(submission))
-        except Uncertain:
-            self._park(key)  # the provider cannot tell: a person decides
-            return
-        except Halted as error:
-            await self._halt(error)
-            self._park(key)
-            return
-        except (ProviderError, WireError):
-            if tools.scheduler.tries(key) + 1 >= MOST_TRIES:
-                self._park(key)
-            else:
-                tools.scheduler.ask_again(key, anyio.current_time())
+        except (ProviderError, WireError) as error:
+            await self._not_found_out(key, error)
             return
         if found is not None:
             await self._accepted(key, found, "reconcile")
+            return
+        if self.hearsay.remote_id(key):
+            await self._adopted(key)
             return
         await self._append(ev.NotFoundRemotely(job=key, at=self._wall()))
         tools.scheduler.gone(key, clean=False)
         again = tools.feed.reopen(key)
         if again is not None:
             tools.scheduler.ready(again.key, again.operation, again.weight, front=True)
+
+    async def _not_found_out(self, key: str, error: ProviderError | WireError) -> None:
+        scheduler, now = self.tools.scheduler, anyio.current_time()
+        if isinstance(error, Halted):
+            await self._halt(error)
+        if self.hearsay.remote_id(key):
+            await self._adopted(key)
+        elif isinstance(error, Uncertain) and (until := self._patience(key)) > now:
+            scheduler.uncertain(key, until)  # only a callback can tell
+        elif isinstance(error, Uncertain | Halted) or scheduler.tries(key) + 1 >= MOST_TRIES:
+            self._park(key)  # the provider cannot tell: a person decides
+        else:
+            scheduler.ask_again(key, now)
+
+    def _patience(self, key: str) -> float:
+        """Until when (loop time) a callback is waited for. A run that finds the job lost waits a little too: callbacks are repeated."""
+        attempt, callbacks, pace = self.tools.ledger.attempt(key), self.tools.callbacks, self.tools.pace
+        if attempt is None or callbacks is None or attempt.callback != callbacks.base:
+            return 0.0
+        whole = patience(self._operation(key).facts.typical_seconds)
+        return max(self.tools.scheduler.since(key) + pace.seconds(whole), self._began + pace.seconds(patience(0.0)))
+
+    # ------------------------------------------------------------------------------------------------ callbacks
+
+    async def hear(self, submission_key: str, notice: CallbackNotice) -> None:
+        """A provider called back about one attempt of this lane. Safe at any time, also after ``drive`` has ended.
+
+        The caller has checked the address's token, which proves that the submission arrived: a lost one is adopted. What else the body
+        says makes the provider be asked. Raises ``LedgerError``.
+        """
+        await self._taken_up.wait()
+        key = self.hearsay.job(submission_key)
+        kind = "ended" if key is None else await self._heard(key, notice)
+        self.hearsay.counts[kind] += 1
+        self.wake()
+
+    async def _heard(self, key: str, notice: CallbackNotice) -> str:
+        job = self.tools.ledger.jobs[key]
+        match job.state:
+            case State.READY | State.SUBMITTING | State.UNCERTAIN:
+                return await self._heard_before_accepted(key, notice)
+            case State.RUNNING | State.CANCELLING:
+                if notice.remote_id not in {"", job.remote_id}:
+                    return "mismatch"
+                return self._heard_of_running(key, notice)
+            case _:
+                return "ended"
+
+    async def _heard_before_accepted(self, key: str, notice: CallbackNotice) -> str:
+        job, scheduler = self.tools.ledger.jobs[key], self.tools.scheduler
+        if not notice.remote_id:
+            return "unread"
+        if any(other.remote_id == notice.remote_id and other.operation == job.operation for other in self._others(key)):
+            return "mismatch"
+        self.hearsay.remember(key, notice.remote_id)
+        self._vouch(key, notice)
+        if job.state is State.UNCERTAIN and scheduler.hold(key):
+            self._revive(key)
+            await self._adopted(key)
+            return "lost"
+        scheduler.hurry(key, anyio.current_time())
+        return "early"
+
+    def _heard_of_running(self, key: str, notice: CallbackNotice) -> str:
+        phase = notice.observation.phase if notice.observation else Phase.UNKNOWN
+        if phase is Phase.QUEUED or (phase is Phase.RUNNING and self._phases.get(key) is phase):
+            return "progress"
+        self._vouch(key, notice)
+        self._revive(key)
+        self.tools.scheduler.hurry(key, anyio.current_time())
+        return "hint"
+
+    def _vouch(self, key: str, notice: CallbackNotice) -> None:
+        seen = notice.observation
+        if notice.authenticated and seen is not None and seen.phase in ENDINGS:
+            self.hearsay.vouch(key, seen)
+
+    def _revive(self, key: str) -> None:
+        """This run had given the job up; now there is something to do again."""
+        if key in self._parked and self._driving:
+            self._parked.discard(key)
+            self.tools.feed.resumed(key)
+
+    def _others(self, key: str) -> Iterator[JobState]:
+        return (job for job in self.tools.ledger.jobs.values() if job.key != key and job.lane == self.tenure.lane)
 
     def _frozen(self, key: str) -> Submission:
         """The submission as it left, whatever the manifest says now."""
@@ -633,10 +760,12 @@ class LaneDriver:
     def _end(self, key: str) -> None:
         for memory in (self._results, self._misses, self._phases, self._rejected, self._working_since):
             memory.pop(key, None)
+        self.hearsay.forget(key, self.tools.ledger.jobs[key].submission_key)
         self.tools.scheduler.gone(key)
         self.tools.feed.ended(key)
 
     def _park(self, key: str) -> None:
+        self._parked.add(key)
         self.tools.scheduler.parked(key, lost=self.tools.ledger.jobs[key].state is State.UNCERTAIN)
         self.tools.feed.ended(key)
 

@@ -83,6 +83,8 @@ class SubmitStarted(Event, frozen=True, tag="SubmitStarted"):
     """Need -> submission key of the attempt whose result is used."""
     account: str = ""
     operation: str = ""
+    callback: str = ""
+    """Base of the address that the provider was told to call back; empty: none."""
 
 
 class Accepted(Event, frozen=True, tag="Accepted"):

@@ -194,6 +194,12 @@ class CampaignFeed:
         for lane in self._urgent:
             self._wake(lane)
 
+    def resumed(self, key: str) -> None:
+        """A job that this run had given up is under way again."""
+        target = self._ledger.jobs[key].target
+        if target in self._under_way:
+            self._under_way[target] += 1
+
     def _find(self, key: str) -> tuple[JobSpec, int] | None:
         spec = self._specs.get(key)
         return (spec, self._campaign.slot(spec)) if spec else self._campaign.find(key)

@@ -134,12 +134,13 @@ class Durations:
             return self.typical * (0.4 + 1.2 * share)
         return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))]
 
-    def next_poll(self, elapsed: float, floor: float) -> float:
+    def next_poll(self, elapsed: float, floor: float, *, first_share: float = 0.1) -> float:
         """Seconds until the next question about a task that has run for ``elapsed``; at least ``floor``.
 
-        The first question comes near the 10th percentile, then about ten per median duration, rarer once the task is unusually slow.
+        The first question comes when ``first_share`` of the tasks are done (the 10th percentile; later where callbacks are expected), then
+        about ten per median duration, rarer once the task is unusually slow.
         """
-        first = self.quantile(0.1)
+        first = self.quantile(first_share)
         if elapsed < first * 0.95:
             return max(floor, first - elapsed)
         return max(floor, 0.1 * max(self.quantile(0.5), elapsed / 2))

@@ -56,6 +56,10 @@ class Active:
     step: Step | None = None
     due: float = 0.0
     busy: bool = False
+    asked: float = -math.inf
+    """Loop time of the last answer about it."""
+    hurried: bool = False
+    """A callback came while a step was under way: the next question comes soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class LaneScheduler:
     durations: dict[str, Durations]
     accepting: bool = True
     asking: bool = True
+    first_poll: float = 0.1
+    """The share of tasks that are done, as far as one knows, when a task is first asked about."""
     _active: dict[str, Active] = field(default_factory=dict)
     _ready: deque[str] = field(default_factory=deque)
     _due: dict[Step, list[tuple[float, int, str]]] = field(default_factory=lambda: {step: [] for step in Step})
@@ -216,18 +222,43 @@ class LaneScheduler:
         """The provider took it: ask about it later."""
         job = self._active[key]
         job.tries = 0
+        if not job.holds_slot:  # it was thought lost for so long that its slots were given to others
+            job.holds_slot = True
+            self.limits.taken(job.weight)
         self.limits.accepted()
         self._poll_later(job, now)
 
     def still_running(self, key: str, now: float) -> None:
         """Asked; not done yet."""
+        self._active[key].asked = now
         self._poll_later(self._active[key], now)
 
     def ask_again(self, key: str, now: float) -> None:
         """The question itself failed: ask again, later each time."""
         job = self._active[key]
         job.tries += 1
+        job.asked = now
         self._set_due(job, job.step or Step.POLL, now + self.pace.seconds(backoff(job.tries)))
+
+    def hurry(self, key: str, now: float) -> None:
+        """A callback says that there is news: ask as soon as the spacing of questions allows; due ones still go together."""
+        job = self._active.get(key)
+        if job is None or job.step is Step.COLLECT:
+            return
+        if job.busy or job.step in {Step.SUBMIT, Step.RECONCILE}:
+            job.hurried = True
+            return
+        due = max(now, job.asked + self.pace.seconds(self.spacing[job.operation].within))
+        if job.step is None or due < job.due:
+            self._set_due(job, Step.POLL, due)
+
+    def hold(self, key: str) -> bool:
+        """Keep steps of the job from beginning until the next report about it. False while one is under way."""
+        job = self._active.get(key)
+        if job is None or job.busy:
+            return False
+        job.busy = True
+        return True
 
     def deferred(self, key: str, now: float, wait: float) -> None:
         """Certainly not taken: it waits ``wait`` seconds of ours for another try."""
@@ -355,7 +386,9 @@ class LaneScheduler:
 
     def _poll_later(self, job: Active, now: float) -> None:
         floor = self.pace.seconds(self.spacing[job.operation].within)
-        wait = self.durations[job.operation].next_poll(now - job.since, floor)
+        wait = self.durations[job.operation].next_poll(now - job.since, floor, first_share=self.first_poll)
+        if job.hurried:
+            job.hurried, wait = False, floor
         self._set_due(job, Step.POLL, now + wait)
 
     def _set_due(self, job: Active, step: Step, due: float) -> None:

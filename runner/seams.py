@@ -250,6 +250,21 @@ class ProviderFacts:
     """Submits per second."""
     source: str = ""
     notes: tuple[str, ...] = ()
+    callback_chars: int | None = None
+    """Longest callback address that the API takes; None: not documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackNotice:
+    """What one callback says. A hint, unless the provider signed it."""
+
+    remote_id: str
+    """Empty when it cannot be read (Akool's body without the secret that opens it)."""
+    observation: Observation | None = None
+    authenticated: bool = False
+    """A signature of the provider was checked, and it is fresh."""
+    answer: Mapping[str, JSON] = field(default_factory=dict)
+    """The acknowledgement that the provider wants to read."""
 
 
 class Provider(Protocol):
@@ -269,6 +284,13 @@ class Provider(Protocol):
 
     def balance(self, now: float) -> Flow[float | None]:
         """The account's remaining credits; None when the API does not tell. ``now`` (Unix seconds): some APIs want a time span."""
+        ...
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> CallbackNotice | None:
+        """What a callback says; None when it says nothing of use. Header names are lower-case; ``now`` in Unix seconds.
+
+        Raises ``Refused`` for a body that is malformed or forged, and nothing else.
+        """
         ...
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runner.ledger import Ledger
     from runner.manifest.model import Manifest
     from runner.plan import Plan, PlanOptions
+    from runner.receiver import Ears
     from runner.settings import Settings
     from runner.terminal.outcome import Outcome
     from runner.terminal.progress import Tally
@@ -58,6 +59,8 @@ class Wishes:
     quiet: bool
     grace: float
     simulator: str | None = None
+    callbacks: str | None = None
+    listen: str | None = None
 
 
 def command(
@@ -87,6 +90,16 @@ def command(
     simulator: Annotated[
         str | None, typer.Option("--simulator", help="Rehearsal: address of a simulator that runs already, at --speed.")
     ] = None,
+    callbacks: Annotated[
+        str | None,
+        typer.Option(
+            "--callbacks",
+            help="Public address of this run's receiver; providers call back there. Rehearsals: 'off' to poll only.",
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="Where the receiver listens: HOST:PORT (127.0.0.1 and any free port).")
+    ] = None,
     secrets_dir: Annotated[Path | None, typer.Option("--secrets-dir", help="Folder with one file per secret.")] = None,
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds that steps under way may take to end after the first Ctrl-C.")
@@ -97,7 +110,7 @@ def command(
     """Run a campaign. The same command again resumes it: nothing is paid for twice."""
     wishes = Wishes(
         manifest, rehearse, speed, fail_rate, faults, select or [], limit, max_cost, retry or [], plan, collect,
-        approve or [], secrets_dir, quiet or as_json, grace, simulator,
+        approve or [], secrets_dir, quiet or as_json, grace, simulator, callbacks, listen,
     )  # fmt: skip
     loaded = load_manifest(manifest, overrides_of(var or []))
     outcome = anyio.run(_run, loaded, wishes, backend="asyncio")
@@ -145,9 +158,29 @@ def _check_before(campaign: Campaign, folder: Folder, wishes: Wishes) -> None:
     if wishes.plan is not None:
         with read_ledger(folder) as before:
             require_unmoved(read_plan_file(wishes.plan), campaign, before, rehearsal=wishes.rehearse)
+    _check_callbacks(campaign, wishes)
     unknown = [name for name in wishes.approve if name != "*" and name not in campaign.targets]
     if unknown:
         raise UsageError(f"--approve: there is no target {unknown[0]!r}", hint=f"one of: {', '.join(campaign.targets)}")
+
+
+def _check_callbacks(campaign: Campaign, wishes: Wishes) -> None:
+    """Addresses are checked before anything is opened. Raises ``UsageError``."""
+    from runner.callbacks import public_base, require_short
+    from runner.providers import provider_facts
+
+    if wishes.listen is not None:
+        from runner.receiver import Listen
+
+        Listen.of(wishes.listen)
+        if not wishes.rehearse and wishes.callbacks in {None, "off"}:
+            raise UsageError(
+                "--listen alone calls nobody back", hint="add --callbacks with the address that providers reach it at"
+            )
+    if wishes.callbacks not in {None, "off"}:
+        facts = provider_facts()
+        lanes = {campaign.lane_of(name) for name in campaign.targets}
+        require_short(public_base(wishes.callbacks or ""), {lane: facts[lane] for lane in sorted(lanes) if lane in facts})
 
 
 def _options(campaign: Campaign, wishes: Wishes) -> PlanOptions:
@@ -212,6 +245,7 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
 
     lanes, budget, tally = work
     async with AsyncExitStack() as stack:
+        ears = await _ears(ledger, wishes, stack)  # before the simulator, which may have old news
         settings = await _settings(plan, folder, wishes, stack)
         redactor = Redactor(settings.secrets())
         ledger.guard = redactor.values
@@ -229,9 +263,25 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
             pace=Pace(wishes.speed if wishes.rehearse else 1.0),
             provenance={"campaign": ledger.header.campaign},
             submitting=not wishes.collect,
+            callbacks=ears.callbacks if ears else None,
         )
         engine = LocalEngine(plan, accounts, tools)
+        if ears:
+            providers = {lane: settings.provider for lane, settings in accounts.items()}
+            await stack.enter_async_context(ears.open(providers, engine.hear))
         return await _watched(engine, tally, wishes)
+
+
+async def _ears(ledger: Ledger, wishes: Wishes, stack: AsyncExitStack) -> Ears | None:
+    """Where this run listens for callbacks: always in rehearsals, in real runs when it was told its public address."""
+    if wishes.callbacks == "off" or not (wishes.callbacks or wishes.rehearse):
+        return None
+    from runner.callbacks import own_port, public_base
+    from runner.receiver import Ears, Listen, listening
+
+    listen = Listen.of(wishes.listen) if wishes.listen else Listen(rather=own_port(ledger.header.id) if wishes.rehearse else 0)
+    listener = await stack.enter_async_context(listening(listen))
+    return Ears.of(listener, public_base(wishes.callbacks) if wishes.callbacks else None, ledger.header.id)
 
 
 async def _settings(plan: Plan, folder: Folder, wishes: Wishes, stack: AsyncExitStack) -> Settings:

@@ -6,6 +6,7 @@ nothing about jobs.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ import anyio
 
 from runner.artifacts import ArtifactStore
 from runner.budget import Budget
+from runner.callbacks import Callbacks
 from runner.clock import Clock
 from runner.driver import Deadline, LaneDriver, LaneTools
 from runner.feed import CampaignFeed, Surroundings
@@ -23,9 +25,13 @@ from runner.manifest.model import TargetSpec
 from runner.model import JSON
 from runner.plan import Plan
 from runner.scheduler import LaneScheduler, LaneStatistics, Spacing
-from runner.seams import Provider, Wire
+from runner.seams import CallbackNotice, Provider, Wire
 from runner.worker import Worker
 
+MOST_NOTICES = 1000
+"""Callbacks that may wait to be looked at; more are turned away, and polling finds out."""
+LATE_POLL = 0.9
+"""With callbacks, a task is first asked about when so many of its kind are done."""
 LEAST_POLL = 0.05
 """Seconds: however fast a rehearsal runs, the same task is not asked about more often."""
 
@@ -54,6 +60,8 @@ class EngineTools:
     provenance: Mapping[str, JSON] = field(default_factory=dict)
     submitting: bool = True
     """False only collects what is already paid for."""
+    callbacks: Callbacks | None = None
+    """Where providers may call back; None: nobody listens."""
 
 
 class LocalEngine:
@@ -63,6 +71,9 @@ class LocalEngine:
         self.plan = plan
         self.tools = tools
         self._stopping = False
+        self._notices: deque[tuple[str, str, CallbackNotice]] = deque()
+        self._noticed = anyio.Event()
+        self._ended = False
         self._drivers: dict[str, LaneDriver] = {}
         self._lanes = lanes
         self.feed = CampaignFeed(
@@ -79,9 +90,13 @@ class LocalEngine:
         for lane in self._lanes:
             tenure = await self.tools.ledger.take(lane)
             self._drivers[lane] = LaneDriver(tenure, self._lane_tools(lane), stop=lambda: self._stopping)
-        async with anyio.create_task_group() as group:
-            for driver in self._drivers.values():
-                group.start_soon(self._drive, driver, errors)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self._listen, errors)
+            async with anyio.create_task_group() as group:
+                for driver in self._drivers.values():
+                    group.start_soon(self._drive, driver, errors)
+            self._ended = True
+            self._noticed.set()
         if errors:
             raise errors[0]
 
@@ -91,6 +106,29 @@ class LocalEngine:
         except Exception as error:  # noqa: BLE001  # the other lanes end their steps under way, then it is raised
             errors.append(error)
             self.stop()
+
+    def hear(self, lane: str, key: str, notice: CallbackNotice) -> bool:
+        """A provider called back about the attempt ``key``. Returns at once; False when it cannot be taken now."""
+        if self._ended or lane not in self._lanes or len(self._notices) >= MOST_NOTICES:
+            return False
+        self._notices.append((lane, key, notice))
+        self._noticed.set()
+        return True
+
+    async def _listen(self, errors: list[Exception]) -> None:
+        """Hand callbacks to their lanes, as long as any lane is driven and until none waits any more."""
+        while True:
+            while self._notices:
+                lane, key, notice = self._notices.popleft()
+                try:
+                    await self._drivers[lane].hear(key, notice)
+                except Exception as error:  # noqa: BLE001  # steps under way end first, then it is raised
+                    errors.append(error)
+                    self.stop()
+            if self._ended:
+                return
+            await self._noticed.wait()
+            self._noticed = anyio.Event()
 
     def stop(self) -> None:
         """Drain: nothing new is begun; steps under way end; running work is left to the next run."""
@@ -131,6 +169,7 @@ class LocalEngine:
             },
             durations={name: Durations(pace.seconds(facts.typical_seconds)) for name, facts in operations.items()},
             accepting=self.tools.submitting,
+            first_poll=LATE_POLL if self.tools.callbacks else 0.1,
         )
 
     def _lane_tools(self, lane: str) -> LaneTools:
@@ -146,6 +185,7 @@ class LocalEngine:
             clock=tools.clock,
             pace=tools.pace,
             provenance=tools.provenance,
+            callbacks=tools.callbacks,
             deadlines={name: _deadline(target) for name, target in self.plan.campaign.targets.items()},
         )
 

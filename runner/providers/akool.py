@@ -15,11 +15,13 @@ from pydantic import Field
 
 from runner.errors import Halted, ProviderError, Refused, Uncertain
 from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, Phase, RemoteOutput, Submission
+from runner.providers.letters import Opened, Seal, malformed, parsed
 from runner.providers.parameters import PLACE, WORDED, ParameterModel, given, marked
 from runner.providers.replies import at, cleaned, code_at, id_at, number_at, text_at, url_at, words_at
 from runner.providers.verdicts import Envelope, Judge, by_code, generation_cause, sendable
 from runner.seams import (
     Authorisation,
+    CallbackNotice,
     CodeRow,
     Expected,
     Flow,
@@ -37,6 +39,9 @@ _CREATE: Final = "/api/open/v3/content/video/createbytalkingphoto"
 _INFO: Final = "/api/open/v3/content/video/infobymodelid"
 _QUOTA: Final = "/api/open/v3/faceswap/quota/info"
 _DAY: Final = 86400.0
+_REPLAY_SECONDS: Final = 900.0
+_MOST_SEALS: Final = 4096
+"""Seals remembered, so that a letter counts as signed only once."""
 
 _D, _R, _H, _T = ErrorClass.DEFERRED, ErrorClass.REFUSED, ErrorClass.HALTED, ErrorClass.TRANSIENT
 
@@ -207,8 +212,10 @@ class Akool:
 
     facts: ProviderFacts = FACTS
 
-    def __init__(self, credentials: AkoolCredentials) -> None:
+    def __init__(self, credentials: AkoolCredentials, *, replay_seconds: float = _REPLAY_SECONDS) -> None:
         self._credentials = credentials
+        self._replay_seconds = replay_seconds
+        self._seals: dict[str, None] = {}
         secrets = (credentials.api_key.strip(), credentials.client_secret.strip())
         self._judge = Judge(FACTS.title, by_code(CODES), _ENVELOPE, tuple(secret for secret in secrets if secret))
         self.operations: Mapping[str, Operation] = {"talking-photo": TalkingPhoto(self._judge)}
@@ -244,6 +251,35 @@ class Akool:
         del now
         response = yield Request("GET", _QUOTA)
         return number_at(self._judge.opened(response, paid=False), "data", "credit")
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> CallbackNotice | None:
+        """A signed and encrypted letter (A-HOOK). Signature and freshness make it authenticated; a letter that is old or comes a second
+        time (the provider repeats unanswered ones) is still a hint. An account with nothing but an API key cannot open its letters:
+        then all a letter says is that something happened. Raises ``Refused`` for a wrong signature or a body that is no letter.
+        """
+        del headers
+        letter = parsed(body, FACTS.title)
+        client, secret = self._credentials.client_id.strip(), self._credentials.client_secret.strip()
+        if not (client and secret):
+            if not text_at(letter, "dataEncrypt"):
+                raise malformed(FACTS.title, "it is not sealed as the provider seals")
+            return CallbackNotice("")
+        opened = Seal(client, secret).open(letter, FACTS.title)
+        remote_id = id_at(opened.content, "_id")
+        if not remote_id:
+            raise malformed(FACTS.title, "it names no video")
+        told = opened.content
+        # The letter says `status` and `url` where the query says `video_status` and `video`.
+        data: JSON = {**told, "video_status": at(told, "status"), "video": at(told, "url")}
+        return CallbackNotice(remote_id, _observation(remote_id, data), authenticated=self._fresh(opened, now))
+
+    def _fresh(self, opened: Opened, now: float) -> bool:
+        """Sealed within the replay window, and seen for the first time."""
+        known = opened.signature in self._seals
+        self._seals[opened.signature] = None
+        if len(self._seals) > _MOST_SEALS:
+            del self._seals[next(iter(self._seals))]
+        return not known and abs(now - opened.millis / 1000) <= self._replay_seconds
 
 
 def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:

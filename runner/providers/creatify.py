@@ -34,10 +34,21 @@ from runner.providers.creatify_terms import (
     URL_CHARS,
     CreatifyPrices,
 )
+from runner.providers.letters import malformed, parsed
 from runner.providers.parameters import given, marked, marker_in, wanted_text
 from runner.providers.replies import id_at, moment_at, number_at, text_at, url_at, words_at
 from runner.providers.verdicts import Judge, by_code, sendable
-from runner.seams import Authorisation, Expected, Flow, Operation, OperationFacts, Provider, ProviderFacts, Request
+from runner.seams import (
+    Authorisation,
+    CallbackNotice,
+    Expected,
+    Flow,
+    Operation,
+    OperationFacts,
+    Provider,
+    ProviderFacts,
+    Request,
+)
 
 __all__ = [
     "FACTS",
@@ -280,6 +291,21 @@ class Creatify:
         del now
         response = yield Request("GET", "/api/remaining_credits/")
         return number_at(opened(self._judge, response, paid=False), "remaining_credits")
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> CallbackNotice | None:
+        """The record, flat, at the end of a stage (seed-000). Not signed: a hint. Raises ``Refused``.
+
+        Which stage ended shows in the status; of a failure only whether there is a picture, which is enough for a hint.
+        """
+        del headers, now
+        record = parsed(body, FACTS.title)
+        record_id = id_at(record, "id")
+        if not record_id:
+            raise malformed(FACTS.title, "it names no record")
+        filming = text_at(record, "status") in VIDEO_STAGE or bool(url_at(record, "generated_photo_url"))
+        of_image = text_at(record, "status") in IMAGE_STAGE or not filming
+        seen = image_observation(record_id, record) if of_image else video_observation(record_id, record)
+        return CallbackNotice(record_id, seen)
 
 
 def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:

@@ -18,11 +18,13 @@ from urllib.parse import quote
 from runner.errors import Halted, ProviderError, Refused, Transient, Uncertain, WireError
 from runner.model import JSON, Accepted, MediaKind, Observation, Phase, RemoteOutput, Submission
 from runner.providers.kling_terms import AVATAR, CODES, FACTS, OPERATIONS, PAGE, PRICES, AvatarParameters
+from runner.providers.letters import malformed, parsed
 from runner.providers.parameters import given
 from runner.providers.replies import at, code_at, id_at, number_at, rows_at, text_at, url_at, words_at
 from runner.providers.verdicts import Envelope, Judge, by_code, generation_cause, sendable
 from runner.seams import (
     Authorisation,
+    CallbackNotice,
     Expected,
     FileBase64,
     Flow,
@@ -308,6 +310,15 @@ class Kling:
         ]
         known = [quantity for quantity in left if quantity is not None]
         return sum(known) if known else None
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> CallbackNotice | None:
+        """The task, flat, at each change of its status (seed-003). Not signed: a hint. Raises ``Refused``."""
+        del headers, now
+        task = parsed(body, FACTS.title)
+        remote_id = id_at(task, "task_id")
+        if not remote_id:
+            raise malformed(FACTS.title, "it names no task")
+        return CallbackNotice(remote_id, _observation(remote_id, task))
 
 
 def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:

@@ -14,11 +14,22 @@ from typing import Final
 
 from runner.errors import Deferred, ProviderError, Refused, Transient, Uncertain
 from runner.model import JSON, Accepted, Asset, MediaKind, Observation, Phase, RemoteOutput, Submission
+from runner.providers.letters import malformed, parsed
 from runner.providers.parameters import given, marked
 from runner.providers.replies import at, cleaned, id_at, number_at, pixels_at, rows_at, text_at, url_at, words_at
 from runner.providers.topview_terms import CODES, FACTS, IMAGE_TO_VIDEO, OPERATIONS, PRICES, UPLOAD_FORMATS
 from runner.providers.verdicts import Envelope, Judge, by_code, generation_cause, sendable
-from runner.seams import Authorisation, Expected, Flow, Operation, OperationFacts, Provider, ProviderFacts, Request
+from runner.seams import (
+    Authorisation,
+    CallbackNotice,
+    Expected,
+    Flow,
+    Operation,
+    OperationFacts,
+    Provider,
+    ProviderFacts,
+    Request,
+)
 
 __all__ = ["FACTS", "OPERATIONS", "ImageToVideo", "Topview", "TopviewCredentials", "connect"]
 
@@ -213,6 +224,27 @@ class Topview:
         del now
         response = yield Request("GET", "/user/credit/detail")
         return number_at(self._judge.opened(response, paid=False), "result", "remainCredit")
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now: float) -> CallbackNotice | None:
+        """The end of a task, with the query's result inside as an object or as its text (T-NOTICE). Not signed: a hint. The provider
+        wants its uuid and the account's uid acknowledged. Raises ``Refused``.
+        """
+        del now
+        letter = parsed(body, FACTS.title)
+        inside = at(letter, "result")
+        if isinstance(inside, str):
+            inside = parsed(inside, FACTS.title)
+        result = dict(inside) if isinstance(inside, Mapping) else {}
+        outer, inner = id_at(letter, "taskId"), id_at(result, "taskId")
+        if not (outer or inner) or (outer and inner and outer != inner):
+            raise malformed(FACTS.title, "it does not name one task")
+        for name in ("status", "errorMsg"):
+            if not text_at(result, name) and not (name == "status" and text_at(result, "taskStatus")):
+                result[name] = text_at(letter, name)
+        uid = self._credentials.uid.strip() or id_at(dict(headers), "topview-uid")
+        echo: dict[str, JSON] = {"uuid": id_at(letter, "uuid"), "topviewUid": uid, "result": "success"}
+        answer: dict[str, JSON] = {"code": "200", "message": "Success", "result": echo}
+        return CallbackNotice(outer or inner, _observation(outer or inner, result), answer=answer)
 
 
 def connect(credentials: Mapping[str, str], *, marker_base: str = "") -> Provider:
