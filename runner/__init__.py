@@ -10,8 +10,9 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     action     scheduler | worker
     decisions  plan | budget | gates | people
     campaign   campaign (manifest + catalogue + operations: lazy expansion), above checks, above parameters | variants
+    repair     repair | compaction (a damaged ledger made usable, a long one made shorter)
     parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
-    repair     damage, above healing (what is wrong with a ledger file, and what can be put right)
+    reading    snapshot | damage, above healing (what a ledger file knew, what is wrong with it, and what can be put right)
     tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story, above disk | locking
     words      seams, above events | errors, above model | clock
 

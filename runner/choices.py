@@ -31,6 +31,7 @@ RETRY_KINDS = (
     "artifact",
     "server",
     "provider",
+    "lost",
 )
 
 

@@ -653,6 +653,9 @@ class LaneDriver:
         if self.hearsay.remote_id(key):
             await self._adopted(key)
             return
+        if tools.ledger.damaged_here(key):
+            self._park(key)  # the ledger lost lines of this job: that it is not there proves nothing, a person decides
+            return
         await self._append(ev.NotFoundRemotely(job=key, at=self._wall()))
         tools.scheduler.gone(key, clean=False)
         again = tools.feed.reopen(key)

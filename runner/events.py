@@ -19,6 +19,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     at: float
 
 
+UNTOLD = "?"
+"""The fingerprint of a job whose ``Planned`` was lost and rebuilt: nobody knows what it was made from, so nothing counts as changed."""
+
+
 class Planned(Event, frozen=True, tag="Planned"):
     """The job was opened, or opened anew because its inputs changed: the birth of a life."""
 
@@ -93,7 +97,7 @@ class Accepted(Event, frozen=True, tag="Accepted"):
     remote_id: str
     credits: float | None = None
     how: str = "reply"
-    """``reply``, ``reconcile``, ``callback`` or ``person``."""
+    """``reply``, ``reconcile``, ``callback``, ``person``; ``repair`` when the line was lost and stands here in its place."""
     by: str = ""
     note: str = ""
 
@@ -119,6 +123,8 @@ class SubmitUncertain(Event, frozen=True, tag="SubmitUncertain"):
     """Nobody knows whether the provider took it."""
 
     message: str = ""
+    how: str = ""
+    """``repair``: the ledger was damaged here, so that "the provider does not have it" proves nothing: a person decides."""
 
 
 class NotFoundRemotely(Event, frozen=True, tag="NotFoundRemotely"):
@@ -169,6 +175,8 @@ class RemoteLost(Event, frozen=True, tag="RemoteLost"):
     """The provider does not know a remote id that it gave us."""
 
     message: str = ""
+    how: str = ""
+    """As in ``SubmitUncertain``."""
 
 
 class CancelRequested(Event, frozen=True, tag="CancelRequested"):
@@ -255,6 +263,12 @@ class LaneHalted(Event, frozen=True, tag="LaneHalted"):
     hint: str = ""
 
 
+class LinesLost(Event, frozen=True, tag="LinesLost"):
+    """The ledger was repaired, and this many lines before this one could not be told (``job`` is empty)."""
+
+    lines: int
+
+
 JobEvent: TypeAlias = (
     Planned
     | DependenciesMet
@@ -286,7 +300,7 @@ JobEvent: TypeAlias = (
 )
 """Everything that happens to one job."""
 
-AnyEvent: TypeAlias = JobEvent | RunStarted | RunEnded | LaneHalted
+AnyEvent: TypeAlias = JobEvent | RunStarted | RunEnded | LaneHalted | LinesLost
 """Everything that a journal line can be."""
 
 

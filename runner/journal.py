@@ -297,6 +297,18 @@ class Journal:
             yield block
             position += len(block)
 
+    def settle(self) -> None:
+        """Fsync at once, without waiting for others. Raises ``LedgerError``."""
+        if self._broken:
+            raise LedgerError(self._broken)
+        try:
+            self._disk.fsync(self._fd)
+        except OSError as error:
+            self._broken = self._unsafe = f"the ledger {self.path} cannot be made safe on disk: {error.strerror}"
+            raise LedgerError(self._unsafe, hint="check the disk, then run again: it resumes") from error
+        self._synced = self.size
+        self._check_place()
+
     def read_at(self, offset: int) -> bytes:
         """The payload of the line that begins at ``offset``. Raises ``LedgerCorrupt``."""
         block = os.pread(self._fd, 4096, offset)
@@ -367,9 +379,20 @@ def _tail_start(file: BinaryIO) -> int:
     return 0
 
 
+def committed_size(path: Path) -> int:
+    """The size of the file without its torn tail; 0 when there is no file."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        start = _tail_start(file)
+        file.seek(start)
+        tail = file.read()
+        return start + len(tail) if unframe(tail[:-1]) is not None else start
+
+
 def check_length(path: Path, least: int) -> None:
     """Raises ``LedgerCorrupt`` when bytes that were safe on disk are missing at the end."""
-    size = path.stat().st_size if path.exists() else 0
+    size = committed_size(path)
     if size < least:
         raise LedgerCorrupt(
             f"{path} is shorter than it was: its last {least - size:,} bytes are missing",

@@ -9,7 +9,9 @@ Never decides anything: it neither schedules nor retries.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,13 +25,16 @@ import msgspec
 from runner import events as ev
 from runner.errors import IllegalTransition, LaneLost, LedgerCorrupt, LedgerError
 from runner.events import AnyEvent, Event, name_of
-from runner.journal import Header, Journal, Sync, read_header, read_lines, unframe
+from runner.journal import Header, Journal, Line, Sync, check_length, committed_size, lines_of, read_header, repair_hint, unframe
 from runner.lifecycle import CAMPAIGN_EVENTS, OPEN, advance
 from runner.model import JobRow, RunInfo, State, StoredArtifact
 from runner.seams import JobResult, JobState, Tenure, joined_keys
+from runner.snapshot import FORMAT, Place, Snapshot, checksum, read_place, read_snapshot, write_snapshot
 from runner.story import row_of, stored_artifact
 
 NOTHING = 0xFFFFFFFF
+SNAPSHOT_LINES = 250_000
+"""After so many new lines a snapshot is taken while the run goes on; otherwise when the ledger is closed."""
 _decode: Callable[[bytes], AnyEvent] = msgspec.json.Decoder(AnyEvent).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -50,6 +55,15 @@ class LocalTenure:
         return self.epochs[self.lane] != self.epoch
 
 
+def submission_key(ledger: str, job: str, life: int, attempt: int) -> str:
+    """The idempotency key of one attempt of one life of a job, in the ledger with this id."""
+    identity = f"{ledger}\0{job}\0{life}\0{attempt}"
+    return "cs-" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+
+
+_WAITING = frozenset({State.PENDING, State.HELD, State.FAILED})
+
+
 class Ledger:
     """See the module. ``jobs`` maps job keys to their records, in the order in which they were first planned."""
 
@@ -66,11 +80,14 @@ class Ledger:
         self.run_started: ev.RunStarted | None = None
         self.run_ended: ev.RunEnded | None = None
         self.halted: dict[str, ev.LaneHalted] = {}
+        self.losses: list[tuple[int, int]] = []
+        """Where a repair could not tell lines any more: (index of the next job line, how many)."""
         self._journal = journal
         self._reader = None if journal else path.open("rb")
         self._offsets = array("Q")
-        self._previous = array("L")
+        self._previous = array("I")
         self._epochs: dict[str, int] = defaultdict(int)
+        self._snapshot_lines = 0
         try:
             self._load()
         except BaseException:
@@ -85,6 +102,7 @@ class Ledger:
         cls, path: Path, *, campaign: str, rehearsal: bool, now: float, threaded: bool = True, sync: Sync | None = None
     ) -> Ledger:
         """Lock, create or open for writing. Raises ``LedgerLocked``, ``LedgerCorrupt``, ``LedgerError``."""
+        _check_snapshot(path)
         journal = Journal.open(path, campaign=campaign, rehearsal=rehearsal, now=now, threaded=threaded, sync=sync)
         try:
             return cls(path, journal.header, journal)
@@ -95,11 +113,21 @@ class Ledger:
     @classmethod
     def read(cls, path: Path) -> Ledger | None:
         """Open for reading; None when there is no ledger yet. Raises ``LedgerCorrupt``, ``LedgerError``."""
+        _check_snapshot(path)
         header = read_header(path)
         return cls(path, header, None) if header else None
 
     def _load(self) -> None:
-        for line in read_lines(self.path):
+        snapshot = read_snapshot(self.path)
+        offset, number = self._restore(snapshot) if snapshot else (0, 0)
+        if self._reader is not None:
+            self._replay(lines_of(self._reader, self.path, offset=offset, number=number))
+            return
+        with self.path.open("rb") as file:
+            self._replay(lines_of(file, self.path, offset=offset, number=number))
+
+    def _replay(self, lines: Iterable[Line]) -> None:
+        for line in lines:
             if line.number == 1:
                 continue
             try:
@@ -110,13 +138,56 @@ class Ledger:
                     f"{self.path}: line {line.number} cannot be understood: {error}",
                     file=str(self.path),
                     line=line.number,
-                    hint="was it written by a newer Callsheet, or edited by hand? Restore it from a backup",
+                    hint=f"if a newer Callsheet wrote it: pip install --upgrade callsheet; else: {repair_hint(self.path)}",
                 ) from error
 
+    def _restore(self, snapshot: Snapshot) -> tuple[int, int]:
+        """Take over what a snapshot knows; where reading goes on (byte, lines before it)."""
+        place = snapshot.place
+        if place.header != self.header or snapshot.order != _ORDER:
+            return 0, 0
+        self.jobs = {job.key: job for job in snapshot.jobs}
+        self.committed.update(snapshot.committed)
+        self.runs, self.run_started, self.run_ended = snapshot.runs, snapshot.run_started, snapshot.run_ended
+        self.halted, self.losses = snapshot.halted, snapshot.losses
+        self._offsets.frombytes(snapshot.offsets)
+        self._previous.frombytes(snapshot.previous)
+        self._snapshot_lines = place.lines
+        return place.size, place.lines
+
+    def take_snapshot(self) -> None:
+        """Write what is known beside the journal, after the journal itself is safe. Raises ``LedgerError``, ``OSError``."""
+        journal = self._writer()
+        journal.settle()
+        crc = checksum(self.path, journal.size)
+        if crc is None:
+            return
+        place = Place(format=FORMAT, header=self.header, size=journal.size, lines=journal.lines, crc=crc)
+        snapshot = Snapshot(
+            place=place,
+            order=_ORDER,
+            jobs=list(self.jobs.values()),
+            committed=dict(self.committed),
+            runs=self.runs,
+            run_started=self.run_started,
+            run_ended=self.run_ended,
+            halted=self.halted,
+            losses=self.losses,
+            offsets=self._offsets.tobytes(),
+            previous=self._previous.tobytes(),
+        )
+        write_snapshot(self.path, snapshot, journal.disk)
+        self._snapshot_lines = journal.lines
+
     def close(self) -> None:
-        """Fsync, close, unlock."""
+        """Fsync, snapshot, close, unlock."""
         if self._journal:
-            self._journal.close()
+            try:
+                if self._journal.lines > self._snapshot_lines:
+                    with contextlib.suppress(OSError, LedgerError):  # it only saves time; the journal tells everything
+                        self.take_snapshot()
+            finally:
+                self._journal.close()
         if self._reader:
             self._reader.close()
 
@@ -178,6 +249,9 @@ class Ledger:
             job = self._apply(event, offset)
             for listener in self.listeners:
                 listener(event, job)
+        if self._writer().lines - self._snapshot_lines > SNAPSHOT_LINES:
+            with contextlib.suppress(OSError, LedgerError):
+                self.take_snapshot()
 
     def _guarded(self, documents: list[bytes], events: Sequence[Event]) -> tuple[list[bytes], Sequence[Event]]:
         """The lines without secrets, and the events as a reader will find them."""
@@ -203,7 +277,7 @@ class Ledger:
                 raise IllegalTransition(error.message, story=story, hint="this is a bug: please report the story") from None
 
     def _apply(self, event: Event, offset: int) -> JobState | None:
-        if isinstance(event, ev.RunStarted | ev.RunEnded | ev.LaneHalted):
+        if isinstance(event, ev.RunStarted | ev.RunEnded | ev.LaneHalted | ev.LinesLost):
             self._apply_campaign(event)
             return None
         job = self.jobs.get(event.job)
@@ -219,13 +293,15 @@ class Ledger:
         job.state = state
         return job
 
-    def _apply_campaign(self, event: ev.RunStarted | ev.RunEnded | ev.LaneHalted) -> None:
+    def _apply_campaign(self, event: ev.RunStarted | ev.RunEnded | ev.LaneHalted | ev.LinesLost) -> None:
         if isinstance(event, ev.RunStarted):
             self.runs += 1
             self.run_started, self.run_ended = event, None
             self.halted = {}
         elif isinstance(event, ev.RunEnded):
             self.run_ended = event
+        elif isinstance(event, ev.LinesLost):
+            self.losses.append((len(self._offsets), event.lines))
         else:
             self.halted[event.lane] = event
 
@@ -344,10 +420,27 @@ class Ledger:
                 values = dict(event.values)
         return JobResult(job.remote_id, job.submission_key, artifacts, values)
 
+    def damaged_here(self, key: str) -> bool:
+        """Whether the job is uncertain because the ledger was damaged: then "the provider does not have it" proves nothing."""
+        for event in reversed(self.life(key)):
+            if isinstance(event, ev.SubmitUncertain | ev.RemoteLost):
+                return event.how == "repair"
+            if isinstance(event, ev.SubmitStarted):
+                break
+        return False
+
+    def in_doubt(self, key: str) -> bool:
+        """Whether a life of this job may have begun, and been paid for, in lines that a repair could not tell any more.
+
+        A submission takes three lines from nothing (planned, ready, intent), two from a state that only waits.
+        """
+        job = self.jobs.get(key)
+        enough = 2 if job and job.state in _WAITING else 3
+        return any(lines >= enough and (job is None or job.last < index) for index, lines in self.losses)
+
     def submission_key(self, job: JobState) -> str:
         """The idempotency key of the job's due attempt: the same however often that attempt is repeated."""
-        identity = f"{self.header.id}\0{job.key}\0{job.life}\0{job.attempt}"
-        return "cs-" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+        return submission_key(self.header.id, job.key, job.life, job.attempt)
 
     def info(self, artifacts: Path) -> RunInfo:
         """The campaign as a whole, for reports."""
@@ -381,6 +474,16 @@ class Ledger:
             raise LedgerCorrupt(f"{self.path}: the line at byte {offset} changed while in use", file=str(self.path), line=0)
         return _decode(payload)
 
+
+def _check_snapshot(path: Path) -> None:
+    """A journal that is shorter than at its last snapshot has lost lines. Raises ``LedgerCorrupt``."""
+    place = read_place(path)
+    if place is not None and place.size > committed_size(path):
+        again = read_place(path)  # a compaction in between takes the old snapshot away first
+        check_length(path, again.size if again else 0)
+
+
+_ORDER = f"{sys.byteorder} {array('Q').itemsize} {array('I').itemsize}"
 
 _CHANGES: dict[type[Event], Callable[..., None]] = {
     ev.Planned: Ledger._planned,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.errors import IllegalTransition
-from runner.events import Event, LaneHalted, RunEnded, RunStarted, name_of
+from runner.events import Event, LaneHalted, LinesLost, RunEnded, RunStarted, name_of
 from runner.model import State
 
 S = State
@@ -96,7 +96,7 @@ REMOTE = frozenset({S.SUBMITTING, S.UNCERTAIN, S.RUNNING, S.CANCELLING})
 OPEN = REMOTE | {S.COLLECTING}
 """Money may have been spent and the result is not here yet: every run takes these up first."""
 
-CAMPAIGN_EVENTS = frozenset({name_of(RunStarted), name_of(RunEnded), name_of(LaneHalted)})
+CAMPAIGN_EVENTS = frozenset({name_of(RunStarted), name_of(RunEnded), name_of(LaneHalted), name_of(LinesLost)})
 """Facts about a run or a lane: they belong to no job."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from runner.campaign import Campaign, JobSpec
-from runner.events import Planned
+from runner.events import UNTOLD, Planned
 from runner.ledger import Ledger
 from runner.lifecycle import OPEN
 from runner.model import State
@@ -41,6 +41,9 @@ class Verdict(IntEnum):
 
 TO_DO = frozenset({Verdict.NEW, Verdict.CHANGED, Verdict.RETRY})
 """Verdicts that lead to a paid submission."""
+
+LOST = "lost"
+"""The kind to retry for jobs that may have been submitted in lines which the ledger lost."""
 
 _OPENS_DOWNSTREAM = TO_DO | {Verdict.UNCHANGED, Verdict.RUNNING, Verdict.UNCERTAIN}
 
@@ -197,6 +200,8 @@ def _excluded(
     spec: JobSpec, decision: Decision, ledger: Ledger | None, options: PlanOptions, left: int | None
 ) -> Decision | None:
     """The verdict when a person did not ask for this job; None when he did."""
+    if ledger is not None and LOST not in options.retry and ledger.in_doubt(spec.key):
+        return Decision(Verdict.BLOCKED, "lines of the ledger are lost: look whether it was submitted; --retry lost submits it")
     if options.only is not None and options.only.get(spec.key) != spec.fingerprint:
         return Decision(Verdict.EXCLUDED, "not in the plan file")
     if options.selection and not options.selection.matches(candidate(spec, decision, ledger)):
@@ -234,11 +239,15 @@ def _own_verdict(
 ) -> Decision:
     if job is None or ledger is None:
         return Decision(Verdict.NEW, "new")
-    if job.fingerprint != spec.fingerprint:
+    if job.fingerprint not in {spec.fingerprint, UNTOLD}:
         fields = changed_fields(ledger.planned(spec.key), spec)
         verdict = Verdict.NEW if not job.submitted_at else Verdict.CHANGED
         return Decision(verdict, f"changed: {', '.join(fields)}", fields)
     match job.state:
+        case State.SUCCEEDED if job.fingerprint == UNTOLD:
+            return Decision(
+                Verdict.UNCHANGED, "recovered: what it was made from is lost from the ledger, so it is taken for unchanged"
+            )
         case State.SUCCEEDED:
             return _succeeded(spec, job, earlier, ledger)
         case State.FAILED:
@@ -283,7 +292,7 @@ def _count(plan: Plan, spec: JobSpec, decision: Decision) -> None:
     plan.verdicts[spec.target][plan.campaign.slot(spec)] = verdict
     target.jobs += 1
     target.counts[verdict] += 1
-    if verdict is not Verdict.UNCHANGED:
+    if verdict is not Verdict.UNCHANGED or decision.why:
         examples = target.examples.setdefault(verdict, [])
         if len(examples) < EXAMPLES:
             examples.append((spec.key, decision.why))

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("runner.commands.status", "Show where a campaign stands."),
     "reconcile": ("runner.commands.reconcile", "Settle submissions that nobody knows about."),
     "cancel": ("runner.commands.cancel", "Stop jobs before they are paid for."),
+    "ledger": ("runner.commands.ledger", "Verify, repair or compact the ledger."),
     "report": ("runner.commands.report", "Write the reports again, from the ledger alone."),
     "providers": ("runner.commands.providers", "List operations and their parameters."),
     "simulate": ("runner.commands.simulate", "Serve the pretend providers on this machine."),

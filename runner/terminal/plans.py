@@ -96,12 +96,12 @@ def _details(target: TargetPlan) -> Iterator[str]:
     if target.changed_fields:
         fields = ", ".join(f"{name} ({count:,})" for name, count in target.changed_fields.items())
         yield f"  {target.target}: changed fields: {fields}"
-    for verdict in (Verdict.CHANGED, Verdict.RETRY, Verdict.UNCERTAIN, Verdict.FAILED, Verdict.BLOCKED):
+    for verdict in (Verdict.CHANGED, Verdict.RETRY, Verdict.UNCERTAIN, Verdict.FAILED, Verdict.BLOCKED, Verdict.UNCHANGED):
         examples = target.examples.get(verdict, [])
         for key, why in examples:
             yield f"    {WORDS[verdict]}: {printable(key)}: {printable(why)}"
         rest = target.counts[verdict] - len(examples)
-        if examples and rest > 0:
+        if examples and rest > 0 and verdict is not Verdict.UNCHANGED:
             yield f"    {WORDS[verdict]}: ... and {rest:,} more"
 
 
