@@ -85,9 +85,20 @@ def late(stages: Stages) -> Stage:
     return _manual(stages, "late", late_ids=5.0)
 
 
+def _brisk(stages: Stages, name: str, **options: object) -> Stage:
+    stage = stages.get(name, None, speed=600.0, bench=True, any_credentials=False, **options)
+    stage.faults()
+    return stage
+
+
 @pytest.fixture
 def brisk(stages: Stages) -> Stage:
     """The machine's own clock, six hundred times as fast, so that callbacks are delivered; one file per kind."""
-    stage = stages.get("brisk", None, speed=600.0, bench=True, any_credentials=False)
-    stage.faults()
-    return stage
+    return _brisk(stages, "brisk")
+
+
+@pytest.fixture(params=["brisk", "brisk-text"])
+def hearing(request: pytest.FixtureRequest, stages: Stages) -> Stage:
+    """The same, in both readings of what a callback holds."""
+    name: str = request.param
+    return _brisk(stages, name, **({"result_as_text": True} if name == "brisk-text" else {}))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import threading
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,6 @@ T = TypeVar("T")
 START = 1_760_000_000.0
 LONG = 4000.0
 """Longer than any pretend job takes, in seconds."""
-DIRECT: urllib.request.OpenerDirector = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StageTime:
@@ -66,6 +65,7 @@ class Stage:
         self.address = ""
         self.keys = 0
         self.fetched = 0
+        self._line: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._live, name="stage", daemon=True)
         self._thread.start()
         if not self._began.wait(20) or not self.address:
@@ -93,6 +93,8 @@ class Stage:
 
     def end(self) -> None:
         """Stop it and wait until it has stopped."""
+        if self._line is not None:
+            self._line.close()
         if self._loop is not None and self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(20)
@@ -116,9 +118,21 @@ class Stage:
         return page
 
     def _admin(self, page: str, body: bytes | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(f"{self.address}/_simulator/{page}", data=body)  # noqa: S310 -- our own loopback address
-        with DIRECT.open(request, timeout=10) as reply:
-            answer: dict[str, Any] = json.load(reply)
+        """One page, over a connection that is kept: a test asks several times."""
+        if self._line is None:
+            self._line = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=10)
+        try:
+            return self._exchange(self._line, page, body)
+        except (http.client.RemoteDisconnected, ConnectionError):  # it idled for too long
+            self._line.close()
+            return self._exchange(self._line, page, body)
+
+    @staticmethod
+    def _exchange(line: http.client.HTTPConnection, page: str, body: bytes | None) -> dict[str, Any]:
+        line.request("GET" if body is None else "POST", f"/_simulator/{page}", body)
+        reply = line.getresponse()
+        answer: dict[str, Any] = json.loads(reply.read())
+        assert reply.status == 200, answer
         return answer
 
 

@@ -15,6 +15,8 @@ from runner.model import Accepted, Phase
 from runner.providers import operation_facts
 
 MAIN = [row for row in ROWS if not row.label]
+SIGNING = {"akool"}
+"""Providers that sign their callbacks."""
 OPERATIONS = pytest.mark.parametrize("row", MAIN, ids=lambda row: row.name)
 
 
@@ -34,6 +36,34 @@ def test_the_callback_names_the_submission(row: Row, brisk: Stage) -> None:
 
     with Receiver() as hook:
         at(brisk, row).run(lambda account: play(account, hook))
+
+
+@OPERATIONS
+def test_a_callback_says_what_a_question_would(row: Row, hearing: Stage) -> None:
+    """Read by the adapter, the last letter of a job has its id, its end and its files; the signed ones are known as such, once."""
+
+    async def play(account: Account, hook: Receiver) -> None:
+        job = await order(account, row, callback=hook.url)
+        accepted = await account.submit(job.operation, job.submission)
+        asked = await account.finish(job.operation, accepted.remote_id)
+        read = account.worker.provider.read_callback
+        told = None
+        while told is None or told.phase is not Phase.SUCCEEDED:
+            letter = hook.next()
+            notice = read(letter.headers, letter.body, hearing.now())
+            assert notice is not None
+            assert notice.remote_id == accepted.remote_id
+            assert notice.authenticated is (row.provider in SIGNING)
+            again = read(letter.headers, letter.body, hearing.now())
+            assert again is None or not again.authenticated
+            told = notice.observation
+        assert asked.phase is Phase.SUCCEEDED
+        assert [one.name for one in told.outputs] == [one.name for one in asked.outputs]
+        for one in told.outputs:
+            assert await account.worker.wire.fetch(one.url, account.new_path(), max_bytes=2**24)
+
+    with Receiver() as hook:
+        at(hearing, row).run(lambda account: play(account, hook))
 
 
 @pytest.mark.parametrize("row", [row for row in MAIN if operation_facts()[row.operation].reconcile], ids=lambda row: row.name)

@@ -292,7 +292,7 @@ def test_trouble_while_looking_is_never_taken_for_absence(row: Row, kind: str, s
     ],
 )
 @pytest.mark.parametrize("amount", [1, 5])
-def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, stage: Stage) -> None:
+def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, plain: Stage) -> None:
     """Finished work, reported in a broken way, is asked for again: not lost, not failed, not done without its files."""
 
     async def play(account: Account) -> None:
@@ -300,20 +300,20 @@ def test_a_broken_answer_never_ends_a_job(row: Row, kind: str, amount: int, stag
         for _ in range(amount):
             job = await order(account, row)
             known.append((await account.submit(job.operation, job.submission)).remote_id)
-        stage.pass_time(LONG)
+        plain.pass_time(LONG)
         rules = ({"kind": kind, "provider": row.provider, "operation": ask, "size": 2**21} for ask in row.asks)
-        stage.faults(*rules)
+        plain.faults(*rules)
         try:
             seen: Mapping[str, Observation] = await account.observe(job.operation, *known)
         except (Transient, MaybeSent):
             seen = {}
         for one in seen.values():
             assert one.phase in {Phase.QUEUED, Phase.RUNNING, Phase.UNKNOWN} or (one.phase is Phase.SUCCEEDED and one.outputs)
-        stage.faults()
+        plain.faults()
         seen = await account.observe(job.operation, *known)
         assert {one.phase for one in seen.values()} == {Phase.SUCCEEDED}
 
-    at(stage, row).run(play)
+    at(plain, row).run(play)
 
 
 @pytest.mark.parametrize("row", [row for row in FINDABLE if row.provider == "kling"], ids=lambda row: row.name)

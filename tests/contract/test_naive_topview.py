@@ -11,7 +11,7 @@ import httpx
 import pytest
 from contract_media import picture
 from contract_receiver import Receiver
-from contract_stage import DIRECT, Stage
+from contract_stage import Stage
 from contract_strangers import PLACES, download, is_picture, plays, poll, session
 
 ANYWHERE = pytest.mark.parametrize("place", PLACES)
@@ -31,7 +31,7 @@ def good(reply: httpx.Response) -> Any:  # noqa: ANN401 -- whatever the provider
 def put_plain(url: str, data: bytes) -> int:
     """As the official script: urllib, no Content-Type of its own choosing."""
     request = urllib.request.Request(url, data=data, method="PUT", headers={"Content-Type": ""})  # noqa: S310 -- loopback
-    with DIRECT.open(request, timeout=10) as reply:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
         return int(reply.status)
 
 
