@@ -381,7 +381,7 @@ class Campaign:
             self._note(target, product, [*wrong, *more])
             return None
         fields = field_digests(params, {name: asset.sha256 for name, asset in assets.items()})
-        fields |= {f"needs.{need}": spec.fingerprint[:10] for need, spec in needs.items()}
+        fields |= {f"needs.{need}": need_digest(spec.fingerprint) for need, spec in needs.items()}
         known = {name: value for name, value in params.items() if name not in compiled.deferred}
         seconds = next((info.seconds for info in infos.values() if info.kind is MediaKind.AUDIO), None)
         path = self._artifact_path(compiled, variant, product, context)
@@ -585,6 +585,11 @@ class _Deriver:
 
     def __call__(self, product: Product) -> JSON:
         return self.template.value(self.context(product))
+
+
+def need_digest(fingerprint: str) -> str:
+    """What a job's fingerprint says of an upstream job's inputs, as short as a parameter's digest."""
+    return fingerprint[:10]
 
 
 def _result_view(result: JobResult, artifacts: Path) -> Mapping[str, object]:

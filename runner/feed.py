@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import events as ev
-from runner.campaign import Campaign, JobSpec
+from runner.campaign import Campaign, JobSpec, need_digest
 from runner.clock import Clock
 from runner.driver import Prepared, ReadyJob
 from runner.events import Event
@@ -23,6 +23,7 @@ from runner.ledger import Ledger
 from runner.lifecycle import OPEN, TERMINAL
 from runner.model import State
 from runner.plan import TO_DO, Plan, Verdict, changed_fields
+from runner.seams import JobState
 
 DONE = int(Verdict.UNCHANGED)
 _TODO_BYTES = {int(verdict) for verdict in TO_DO}
@@ -102,12 +103,14 @@ class CampaignFeed:
         if any(self._flags[need][at] in _TODO_BYTES for need, at in self._campaign.upstream_slots(target, slot)):
             return None
         spec = self._campaign.spec_at(target, slot)
-        for key in spec.needs.values():
+        for need, key in spec.needs.items():
             job = self._ledger.jobs.get(key)
             if job is None or job.state is not State.SUCCEEDED:
                 if job is not None and job.state in TERMINAL:
                     self._skip(spec, slot, key)
                 return None
+            if not _is_current(spec, need, job):
+                return None  # made from inputs that have changed since: the next run makes it again first
         return self._open(spec, slot, urgent=urgent)
 
     def _succeeded(self, key: str) -> bool:
@@ -247,6 +250,11 @@ class CampaignFeed:
     def left(self) -> Mapping[str, int]:
         """Target -> jobs still to do, for the progress display."""
         return dict(self._todo)
+
+
+def _is_current(spec: JobSpec, need: str, job: JobState) -> bool:
+    """Whether the upstream job was made from the inputs that the manifest has now."""
+    return spec.fields[f"needs.{need}"] == need_digest(job.fingerprint) or job.fingerprint == ev.UNTOLD
 
 
 def planned_event(spec: JobSpec, reason: str, at: float) -> ev.Planned:

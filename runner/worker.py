@@ -78,12 +78,14 @@ class Worker:
             raise
 
     async def _twice(self, flow: Callable[[], Flow[T]], payment: _Payment | None) -> T:
+        used = await self._authorised() if self._authorisation else None
         try:
             return await self._run(flow(), payment)
         except ProviderError as error:
             if not self.provider.renewable(error):
                 raise
-            self._authorisation = None
+            if self._authorisation is used or used is None:
+                self._authorisation = None  # another job may have renewed it meanwhile
         return await self._run(flow(), payment)
 
     async def _run(self, flow: Flow[T], payment: _Payment | None) -> T:
