@@ -179,6 +179,15 @@ def test_every_make_target_in_the_documents_exists() -> None:
     assert {"setup", "demo", "test", "check"} <= named
 
 
+def test_the_map_of_the_floors_is_whole() -> None:
+    """docs/architecture.md shows every module that import-linter has a floor for."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(contract["layers"] for contract in linter["contracts"] if contract["type"] == "layers")
+    names = {name for layer in layers for name in re.findall(r"\w+", layer)}
+    shown = next(text for where, text in blocks("") if "architecture.md" in where)
+    assert sorted(names - set(re.findall(r"\w+", shown))) == []
+
+
 def test_the_tested_set_is_plain_and_whole() -> None:
     """constraints.txt pins every dependency by version alone: no addresses, no paths, sorted."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
