@@ -45,6 +45,8 @@ MOST_TRIES = 6
 """Failures in a row of one step of one job before this run leaves it."""
 MOST_TROUBLES = 10
 """Passing faults in a row, over all submits of a lane, before this run leaves the lane: about six minutes."""
+DEAF_SECONDS = 900.0
+"""How long a lane may get no answer to any question before this run leaves it."""
 ENDLESS = 3600.0
 
 
@@ -158,6 +160,7 @@ class LaneDriver:
         self._parked: set[str] = set()
         self._taken_up = anyio.Event()
         self._began = 0.0
+        self._deaf_since: float | None = None
         self._driving = True
         self._handlers: Mapping[Step, Callable[[Order], Awaitable[None]]] = {
             Step.SUBMIT: self._submit,
@@ -420,7 +423,7 @@ class LaneDriver:
         await self._append(
             ev.SubmitRefused(job=key, at=self._wall(), code=error.code, message=error.message, cause=error.cause, hint=error.hint)
         )
-        self._end(key)
+        self._end(key, clean=False)
 
     async def _halt(self, error: ProviderError) -> None:
         """The account is stopped: nothing more is submitted, jobs stay ready, other lanes go on."""
@@ -448,16 +451,29 @@ class LaneDriver:
             for key in order.jobs:
                 tools.scheduler.ask_again(key, anyio.current_time())
             return
-        except (ProviderError, WireError):
+        except (ProviderError, WireError) as error:
+            await self._unanswered(error)
             signed = {key: told for key in order.jobs if (told := self.hearsay.vouched(key))}
             for key in order.jobs:
                 if key not in signed:
                     tools.scheduler.ask_again(key, anyio.current_time())
             await self._observed(signed)
             return
+        self._deaf_since = None
         missing = Phase.MISSING
         answers = {key: seen.get(id_, Observation(id_, missing)) for key, id_ in ids.items()}
         await self._observed({key: self.hearsay.better(key, answer) for key, answer in answers.items()})
+
+    async def _unanswered(self, error: ProviderError | WireError) -> None:
+        """A question failed. After ``DEAF_SECONDS`` without any answer this run leaves the lane; what is at work is collected later."""
+        now = anyio.current_time()
+        self._deaf_since = now if self._deaf_since is None else self._deaf_since
+        deaf = now - self._deaf_since
+        if deaf >= self.tools.pace.seconds(DEAF_SECONDS):
+            message = f"no question was answered for {deaf:.0f} s: {error.message}"
+            hint = "look at the provider's status page and your network, then run again: it resumes"
+            await self._halt(ProviderError(message, cause="server", hint=hint))
+            self.tools.scheduler.asking = False
 
     async def _observed(self, seen: Mapping[str, Observation]) -> None:
         """Polls and callbacks end here as the same thing."""
@@ -760,11 +776,12 @@ class LaneDriver:
     async def _append(self, event: ev.Event) -> None:
         await self.tools.ledger.append(self.tenure, [event])
 
-    def _end(self, key: str) -> None:
+    def _end(self, key: str, *, clean: bool = True) -> None:
+        """The job ended; ``clean`` when the provider did its work, which lets a limit that was cut grow again."""
         for memory in (self._results, self._misses, self._phases, self._rejected, self._working_since):
             memory.pop(key, None)
         self.hearsay.forget(key, self.tools.ledger.jobs[key].submission_key)
-        self.tools.scheduler.gone(key)
+        self.tools.scheduler.gone(key, clean=clean)
         self.tools.feed.ended(key)
 
     def _park(self, key: str) -> None:
