@@ -136,7 +136,9 @@ TARGET: Shape = {
         "How long the provider may work on one job before a run stops waiting for it: `30m`, `2h`, or seconds. It is collected later.",
         (_T, _N),
     ),
-    "queue_deadline": Key("How long a job may wait in the provider's queue before a run stops waiting for it: `6h`, or seconds.", (_T, _N)),
+    "queue_deadline": Key(
+        "How long a job may wait in the provider's queue before a run stops waiting for it: `6h`, or seconds.", (_T, _N)
+    ),
     "priority": Key("Higher goes first where slots are short. Default: 0.", (_W,), rule={"minimum": -1000, "maximum": 1000}),
 }
 
