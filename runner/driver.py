@@ -38,7 +38,7 @@ from runner.ledger import Ledger
 from runner.limits import Pace
 from runner.model import JSON, Accepted, Asset, Observation, Phase, State, StoredArtifact, Submission
 from runner.scheduler import Active, LaneScheduler, Order, Step
-from runner.seams import CallbackNotice, Expected, JobState, Operation, Tenure, Wire
+from runner.seams import CallbackNotice, Expected, Operation, Tenure, Wire
 from runner.worker import Worker
 
 MOST_TRIES = 6
@@ -153,6 +153,7 @@ class LaneDriver:
         self._wake = anyio.Event()
         self._results: dict[str, Observation] = {}
         self._misses: dict[str, int] = defaultdict(int)
+        self._losses: dict[str, int] = defaultdict(int)
         self._phases: dict[str, Phase] = {}
         self._working_since: dict[str, float] = {}
         self._rejected: dict[str, str] = {}
@@ -516,7 +517,9 @@ class LaneDriver:
         self._misses[key] += 1
         if self._misses[key] < MOST_TRIES // 2 or now - scheduler.since(key) < self._settle():
             return [], lambda: scheduler.ask_again(key, now)
-        if self._misses[key] > MOST_TRIES * 2:  # found by its key, unknown by its id, again and again
+        self._misses.pop(key)
+        self._losses[key] += 1
+        if self._losses[key] > 2:  # found by its key, unknown by its id, again and again
             return [], lambda: self._park(key)
         lost = ev.RemoteLost(job=key, at=self._wall(), message="the provider does not know this remote id (any more)")
         return [lost], lambda: scheduler.uncertain(key, now + self._settle())
@@ -669,8 +672,10 @@ class LaneDriver:
         if self.hearsay.remote_id(key):
             await self._adopted(key)
             return
-        if tools.ledger.damaged_here(key):
-            self._park(key)  # the ledger lost lines of this job: that it is not there proves nothing, a person decides
+        if tools.ledger.damaged_here(key) or tools.ledger.jobs[key].remote_id:
+            # The ledger lost lines of this job, or the provider took it (and its price) and knows nothing of it now: that it is not
+            # there does not prove that it was not paid for. A person decides.
+            self._park(key)
             return
         await self._append(ev.NotFoundRemotely(job=key, at=self._wall()))
         tools.scheduler.gone(key, clean=False)
@@ -720,6 +725,8 @@ class LaneDriver:
                 return await self._heard_before_accepted(key, notice)
             case State.RUNNING | State.CANCELLING:
                 if notice.remote_id not in {"", job.remote_id}:
+                    if key not in self._phases and not self._taken(key, notice.remote_id):
+                        self.hearsay.remember(key, notice.remote_id)  # in case the provider does not know the one that we have
                     return "mismatch"
                 return self._heard_of_running(key, notice)
             case _:
@@ -729,7 +736,7 @@ class LaneDriver:
         job, scheduler = self.tools.ledger.jobs[key], self.tools.scheduler
         if not notice.remote_id:
             return "unread"
-        if any(other.remote_id == notice.remote_id and other.operation == job.operation for other in self._others(key)):
+        if self._taken(key, notice.remote_id):
             return "mismatch"
         self.hearsay.remember(key, notice.remote_id)
         self._vouch(key, notice)
@@ -760,8 +767,11 @@ class LaneDriver:
             self._parked.discard(key)
             self.tools.feed.resumed(key)
 
-    def _others(self, key: str) -> Iterator[JobState]:
-        return (job for job in self.tools.ledger.jobs.values() if job.key != key and job.lane == self.tenure.lane)
+    def _taken(self, key: str, remote_id: str) -> bool:
+        """Whether another job has this remote id. (A Creatify record belongs to one picture and one video: two operations.)"""
+        operation = self.tools.ledger.jobs[key].operation
+        jobs = self.tools.ledger.jobs.values()
+        return any(job.remote_id == remote_id and job.operation == operation and job.key != key for job in jobs)
 
     def _frozen(self, key: str) -> Submission:
         """The submission as it left, whatever the manifest says now."""
@@ -778,7 +788,7 @@ class LaneDriver:
 
     def _end(self, key: str, *, clean: bool = True) -> None:
         """The job ended; ``clean`` when the provider did its work, which lets a limit that was cut grow again."""
-        for memory in (self._results, self._misses, self._phases, self._rejected, self._working_since):
+        for memory in (self._results, self._misses, self._losses, self._phases, self._rejected, self._working_since):
             memory.pop(key, None)
         self.hearsay.forget(key, self.tools.ledger.jobs[key].submission_key)
         self.tools.scheduler.gone(key, clean=clean)

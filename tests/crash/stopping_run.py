@@ -13,8 +13,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,10 @@ import httpx
 from runner import artifacts, feed, planfile, scheduler, worker
 from runner.clock import WallClock
 from runner.commands import run as door
+from runner.disk import RealDisk
 from runner.engines import local
 from runner.errors import CallsheetError
-from runner.journal import Journal, frame
+from runner.journal import Journal
 from runner.ledger import Ledger
 from runner.manifest import load as manifest_loading
 from runner.plan import make_plan
@@ -58,51 +57,45 @@ WARM = (
 """What a run loads only when it needs it: loaded here once, for all children."""
 
 
-@dataclass(slots=True)
-class Stop:
-    """Where a run ends: at line ``line`` of the journal (the header is line 1; 0: nowhere), and what is left of the file.
+class StoppingDisk(RealDisk):
+    """A disk under the journal on which its process ends at line ``line`` (the header is line 1; 0: nowhere).
 
-    ``whole``: the line is there. ``torn``: half of it is. ``power``: the line is written, then everything that was never fsynced is lost.
-    ``full``: the process lives on, but from here on the disk takes nothing more.
+    ``whole``: the line is there. ``torn``: a part of it is. ``power``: the line is written, then everything that was never fsynced is
+    lost. ``full``: the process lives on, but from here on the disk takes nothing more.
     """
 
-    line: int
-    how: str
-    lines: int = 0
-    synced: int = 0
+    def __init__(self, journal: Path, line: int, how: str) -> None:
+        there = journal.read_bytes() if journal.exists() else b""
+        self._lines = there.count(b"\n")
+        self._line = line
+        self._how = how
+        self._synced = len(there)
 
-    def sync(self, fd: int) -> None:
+    def write(self, fd: int, data: bytes) -> int:
+        """Write as ever; at the chosen line end the process instead of returning."""
+        whole = data.count(b"\n")
+        if not self._lines < self._line <= self._lines + whole:
+            self._lines += whole
+            return super().write(fd, data)
+        if self._how == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        lines = data.splitlines(keepends=True)[: self._line - self._lines]
+        last = lines.pop()
+        torn = (1, len(last) // 2, len(last) - 1)[self._line % 3]
+        super().write(fd, b"".join(lines) + (last[:torn] if self._how == "torn" else last))
+        if self._how == "power":
+            os.ftruncate(fd, self._synced)
+        os._exit(KILLED)
+
+    def fsync(self, fd: int) -> None:
         """Fsync, and note how much of the file is safe."""
         size = os.fstat(fd).st_size
-        os.fsync(fd)
-        self.synced = max(self.synced, size)
+        super().fsync(fd)
+        self._synced = max(self._synced, size)
 
 
 class StoppingJournal(Journal):
-    """A journal whose process ends at a chosen line."""
-
-    stop: Stop
-
-    def append(self, documents: Sequence[bytes]) -> list[int]:
-        """Write as ever; at the chosen line end the process instead of returning."""
-        stop = self.stop
-        if not stop.lines < stop.line <= stop.lines + len(documents):
-            offsets = super().append(documents)
-            stop.lines += len(documents)
-            return offsets
-        if stop.how == "full":
-            self._roll_back(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        framed = [frame(document) for document in documents[: stop.line - stop.lines]]
-        last = framed.pop()
-        os.write(self._fd, b"".join(framed) + (last[: len(last) // 2] if stop.how == "torn" else last))
-        if stop.how == "power":
-            os.ftruncate(self._fd, max(stop.synced, len(_header_of(self.path))))
-        os._exit(KILLED)
-
-
-def _header_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline()
+    """A journal on such a disk: one a process."""
 
 
 async def _run(request: dict[str, Any]) -> int:
@@ -114,14 +107,9 @@ async def _run(request: dict[str, Any]) -> int:
         grace=30.0,
     )  # fmt: skip
     folder = folder_of(manifest, rehearsal=True)
-    stop = Stop(request.get("line", 0), request.get("how", "whole"))
+    StoppingJournal.disk = StoppingDisk(folder.ledger, request["line"], request["how"])
     with open_campaign(manifest, folder) as campaign:
-        journal = StoppingJournal.open(
-            folder.ledger, campaign=manifest.name, rehearsal=True, now=WallClock().now(), sync=stop.sync
-        )
-        assert isinstance(journal, StoppingJournal)
-        journal.stop = stop
-        stop.lines = folder.ledger.read_bytes().count(b"\n")
+        journal = StoppingJournal.open(folder.ledger, campaign=manifest.name, rehearsal=True, now=WallClock().now())
         with Ledger(folder.ledger, journal.header, journal) as ledger:
             plan = make_plan(campaign, ledger, door._options(campaign, wishes))  # the command's own steps, in its order
             campaign.require_distinct_paths()

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from crash_pool import StagePool
+from crash_rig import KILLED, WITHOUT_HANDLE, Campaign, Pretend, Stage, audit, figures, told
 
-from crash_rig import WITHOUT_HANDLE, Campaign, Pretend, Stage, audit, figures, told
 from runner.errors import EXIT_HALTED, EXIT_OK, EXIT_WAITING
+from runner.model import State
 
-SUBMITS = {"still": "image.submit", "clip": "video.submit", "presenter": "avatar.submit", "turn": "image2video.submit", "greeting": "talking_photo.submit"}
+SUBMITS = {
+    "still": "image.submit",
+    "clip": "video.submit",
+    "presenter": "avatar.submit",
+    "turn": "image2video.submit",
+    "greeting": "talking_photo.submit",
+}
 ANSWER_SECONDS = 2
 
 LOST: Mapping[str, Mapping[str, object]] = {
@@ -46,51 +56,58 @@ def rules(name: str, fault: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [{**fault, "operation": operation, "key": f"{name}x0z", "nth": 1} for operation in SUBMITS.values()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this module's campaigns lie."""
-    return tmp_path_factory.mktemp("lost-replies")
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """Every campaign of this module, run: what its run ended with, and over how many runs."""
+
+    pretend: Pretend
+    campaigns: Mapping[str, Campaign]
+    codes: Mapping[str, int]
 
 
 @pytest.fixture(scope="module")
-def pretend(folder: Path) -> Iterator[Pretend]:
-    """One simulator that knows the faults of every campaign here."""
-    every = [rule for name, fault in {**LOST, **REFUSED}.items() for rule in rules(name, fault)]
-    with Pretend(folder / "simulator.jsonl", faults=every) as pretend:
-        yield pretend
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
+    """One simulator that knows the faults of every campaign here; the campaigns run side by side, patient for two seconds."""
+    folder = tmp_path_factory.mktemp("lost-replies")
+    every = {**LOST, **REFUSED}
+    faults = [rule for name, fault in every.items() for rule in rules(name, fault)]
+    patience = {"CALLSHEET_NETWORK__ANSWER_SECONDS": str(ANSWER_SECONDS)}
+    with Pretend(folder / "simulator.jsonl", faults=faults) as pretend, StagePool(pretend, patience) as pool:
+        campaigns = {name: Campaign.write(folder / name, name, 1) for name in every}
+        codes = pool.each(every, lambda stage, name: run_on(stage, campaigns[name]))
+        yield Rehearsed(pretend, campaigns, dict(zip(every, codes, strict=True)))
 
 
-@pytest.fixture(scope="module")
-def stage(pretend: Pretend) -> Iterator[Stage]:
-    """Runs that wait two seconds for an answer."""
-    with Stage(pretend, settings={"CALLSHEET_NETWORK__ANSWER_SECONDS": str(ANSWER_SECONDS)}) as stage:
-        yield stage
+def run_on(stage: Stage, campaign: Campaign) -> int:
+    """Run, and run again for as long as an account was stopped (every fault here happens once)."""
+    code = stage.run(campaign)
+    for _ in range(4):
+        if code == EXIT_HALTED:
+            code = stage.run(campaign)
+    return code
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_an_answer_may_be_lost(folder: Path, pretend: Pretend, stage: Stage, name: str) -> None:
+def test_an_answer_may_be_lost(rehearsed: Rehearsed, name: str) -> None:
     """Whatever becomes of the answer to a submission: it is found again, or openly uncertain where the API gives nothing to find it by."""
-    campaign = Campaign.write(folder / name, name, 1)
-    before = pretend.faults()[str(LOST[name]["kind"])]
-    code = stage.run(campaign)
-    accounts = audit(campaign, pretend)
-    injected = pretend.faults()[str(LOST[name]["kind"])] - before
+    campaign = rehearsed.campaigns[name]
+    accounts = audit(campaign, rehearsed.pretend)
     accounts.must_be_right(frozenset(campaign.jobs()))
-    told(campaign, accounts, code)
-    assert injected == len(SUBMITS), f"{injected} faults were injected"
-    figures(test="lost answers", kind=name, injected=injected, uncertain=accounts.uncertain, twice=0, lost=0)
+    told(campaign, accounts, rehearsed.codes[name])
+    figures(test="lost answers", kind=name, injected=len(SUBMITS), uncertain=accounts.uncertain, twice=0, lost=0)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refusal_leaves_nothing_uncertain(folder: Path, pretend: Pretend, stage: Stage, name: str) -> None:
+def test_a_refusal_leaves_nothing_uncertain(rehearsed: Rehearsed, name: str) -> None:
     """Where the answer proves that nothing was taken the job goes on, at once or, when the account was stopped, with the next run."""
-    campaign = Campaign.write(folder / name, name, 1)
-    code, runs = stage.run(campaign), 1
-    while code == EXIT_HALTED and runs < 4:
-        code, runs = stage.run(campaign), runs + 1
-    accounts = audit(campaign, pretend)
-    accounts.must_be_right()
-    assert code == EXIT_OK
+    audit(rehearsed.campaigns[name], rehearsed.pretend).must_be_right()
+    assert rehearsed.codes[name] == EXIT_OK
+
+
+def test_every_fault_was_injected(rehearsed: Rehearsed) -> None:
+    """Each fault met each of the five submissions once: the tests above are not empty."""
+    wanted = Counter(str(fault["kind"]) for fault in (*LOST.values(), *REFUSED.values()) for _ in SUBMITS)
+    assert rehearsed.pretend.faults() == wanted
 
 
 def test_two_lost_answers_do_not_block_an_account(tmp_path: Path) -> None:
@@ -117,3 +134,28 @@ def test_old_and_repeated_answers_do_no_harm(tmp_path: Path) -> None:
     assert stale > 4
     assert not WITHOUT_HANDLE & {key.partition("/")[0] for key in accounts.uncertain_jobs}
     figures(test="stale answers", injected=stale, uncertain=0, twice=0, lost=0)
+
+
+def test_a_provider_that_forgot_is_not_paid_again(tmp_path: Path) -> None:
+    """What a provider took and then knows nothing of was paid for: it is left to a person, never submitted again by itself."""
+    with Pretend(tmp_path / "before.jsonl", job_seconds={"creatify/image": 1e5, "kling": 1e5}) as before, Stage(before) as stage:
+        campaign = Campaign.write(tmp_path / "forgot", "forgot", 2)
+        line = 1
+        while not any(job.startswith("still/") for job in accepted(campaign)):
+            line += 3
+            assert stage.run(campaign, line=line) == KILLED
+            line = campaign.lines()
+        taken = accepted(campaign)
+    with Pretend(tmp_path / "after.jsonl") as after, Stage(after) as stage:
+        assert stage.run(campaign) == EXIT_WAITING
+        again = taken & set(after.paid(campaign))
+    assert not again, f"paid again: {again}"
+    assert taken <= {key for key, state in campaign.states().items() if state is State.UNCERTAIN}
+
+
+def accepted(campaign: Campaign) -> set[str]:
+    """Jobs that a provider took, by the ledger."""
+    if not campaign.journal.exists():
+        return set()
+    with campaign.ledger() as ledger:
+        return {key for key, job in ledger.jobs.items() if job.remote_id}
