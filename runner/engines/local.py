@@ -149,6 +149,10 @@ class LocalEngine:
         """The most slots each lane had in use."""
         return {name: scheduler.limits.peak for name, scheduler in self._schedulers.items()}
 
+    def heard(self) -> Mapping[str, Mapping[str, int]]:
+        """Lane -> what its callbacks were (see ``Hearsay.counts``)."""
+        return {lane: dict(driver.hearsay.counts) for lane, driver in self._drivers.items()}
+
     def lost_ids(self) -> list[str]:
         """``job = remote id`` pairs that could not be written to the ledger."""
         return [pair for driver in self._drivers.values() for pair in driver.lost_ids]
