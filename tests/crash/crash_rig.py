@@ -8,13 +8,16 @@ else, and every request of a job carries it, so that each paid task can be given
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,8 +125,12 @@ class Campaign:
         return self.home / "ledger.jsonl"
 
     def lines(self) -> int:
-        """How many lines the journal has."""
-        return self.journal.read_bytes().count(b"\n")
+        """How many lines the journal has; 0 when there is none yet."""
+        return self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+
+    def reaches(self, line: int) -> Callable[[], bool]:
+        """A question: has the journal that many lines?"""
+        return lambda: self.lines() >= line
 
     def jobs(self) -> tuple[str, ...]:
         """The key of every job there must be."""
@@ -146,7 +153,7 @@ class Campaign:
 
     def doubtful(self) -> frozenset[str]:
         """Jobs whose submission was under way when the last run stopped, or is uncertain: nobody here knows what became of it."""
-        if not self.journal.exists() or not self.lines():
+        if not self.lines():
             return frozenset()
         return frozenset(key for key, state in self.states().items() if state in {State.SUBMITTING, State.UNCERTAIN})
 
@@ -199,6 +206,14 @@ class Pretend:
                 paid[f"{_target_of(fact)}/{owner[0]}"].append(fact["data"].get("record") or fact["id"])
         return paid
 
+    def misbehave(self, faults: Sequence[Mapping[str, object]]) -> None:
+        """Put other faults in force."""
+        body = json.dumps(faults).encode()
+        server = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=20)
+        server.request("POST", "/_simulator/faults", body, {"content-type": "application/json"})
+        assert server.getresponse().status == 200
+        server.close()
+
     def faults(self) -> Counter[str]:
         """How often each fault was injected."""
         return Counter(fact["fault"] for fact in self.record() if fact["k"] == "fault")
@@ -221,8 +236,11 @@ def environment() -> dict[str, str]:
 class Stage:
     """Runs campaigns quickly, one after the other, each in a forked process that can end at a line of its journal."""
 
-    def __init__(self, pretend: Pretend, *, speed: float = SPEED, settings: Mapping[str, str] | None = None) -> None:
-        self._request = {"simulator": pretend.address, "speed": speed, "deadline": HANGING}
+    def __init__(
+        self, pretend: Pretend, *, settings: Mapping[str, str] | None = None, callbacks: bool = False, hanging: int = HANGING
+    ) -> None:
+        heard = None if callbacks else "off"
+        self._request = {"simulator": pretend.address, "speed": SPEED, "deadline": hanging, "callbacks": heard}
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "stopping_run.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**environment(), **(settings or {})},
@@ -340,13 +358,37 @@ def told(campaign: Campaign, accounts: Accounts, code: int) -> None:
     assert code == expected, f"{campaign.name}: exit code {code}, expected {expected}"
 
 
-def started(campaign: Campaign, pretend: Pretend, *, speed: float = SPEED) -> subprocess.Popen[str]:
+def started(campaign: Campaign, pretend: Pretend, settings: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """``python -m runner run`` as a process of its own."""
-    words = ["run", str(campaign.folder), "--rehearse", "--simulator", pretend.address, "--speed", str(speed), "--quiet"]
+    words = ["run", str(campaign.folder), "--rehearse", "--simulator", pretend.address, "--speed", str(SPEED), "--quiet"]
     return subprocess.Popen(
         [sys.executable, "-m", "runner", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=campaign.folder, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=campaign.folder, env={**environment(), **(settings or {})},
     )  # fmt: skip
+
+
+def killed_when(process: subprocess.Popen[str], ready: Callable[[], bool], wait: float) -> bool:
+    """SIGKILL a run ``wait`` seconds after ``ready``. False when it had ended by itself."""
+    deadline = time.monotonic() + HANGING
+    try:
+        while process.poll() is None and not ready():
+            assert time.monotonic() < deadline, "the run hangs"
+            pause(process, 0.002)
+        pause(process, wait)
+    finally:
+        process.kill()
+        output, _ = process.communicate()
+    assert process.returncode >= 0 or process.returncode == -signal.SIGKILL, output
+    assert "Traceback" not in output, output
+    return process.returncode == -signal.SIGKILL
+
+
+def pause(process: subprocess.Popen[str], seconds: float) -> None:
+    """Wait for the process to end, at most so long."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
 
 
 def command(campaign: Campaign, pretend: Pretend) -> int:

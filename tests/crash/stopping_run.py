@@ -102,7 +102,7 @@ async def _run(request: dict[str, Any]) -> int:
     """What ``callsheet run --rehearse`` does, over a journal that stops."""
     manifest = load_manifest(Path(request["campaign"]), {})
     wishes = door.Wishes(
-        manifest=Path(request["campaign"]), rehearse=True, simulator=request["simulator"], speed=request["speed"], fail_rate=None,
+        manifest=Path(request["campaign"]), rehearse=True, simulator=request["simulator"], callbacks=request["callbacks"], speed=request["speed"], fail_rate=None,
         faults=None, select=[], limit=None, max_cost=None, retry=[], plan=None, collect=False, approve=[], secrets_dir=None, quiet=True,
         grace=30.0,
     )  # fmt: skip

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from crash_rig import HANGING, KILLED, Campaign, Pretend, Stage, audit, command, figures, started, told
+from crash_rig import KILLED, Campaign, Pretend, Stage, audit, command, figures, killed_when, started, told
 
-from runner.errors import EXIT_OK, EXIT_WAITING
 from runner.journal import read_lines
 
 POINTS = int(os.environ.get("CALLSHEET_CRASH_POINTS", "8"))
@@ -48,35 +44,6 @@ def pretend(folder: Path) -> Iterator[Pretend]:
         yield pretend
 
 
-def killed_when(campaign: Campaign, pretend: Pretend, ready: Callable[[], bool], wait: float) -> bool:
-    """Start the command; SIGKILL it ``wait`` seconds after ``ready``. False when it had ended by itself."""
-    process = started(campaign, pretend)
-    deadline = time.monotonic() + HANGING
-    try:
-        while process.poll() is None and not ready():
-            assert time.monotonic() < deadline, f"the run of {campaign.folder} hangs"
-            pause(process, 0.002)
-        pause(process, wait)
-    finally:
-        process.kill()
-        output, _ = process.communicate()
-    assert process.returncode in {-signal.SIGKILL, EXIT_OK, EXIT_WAITING}, output
-    return process.returncode == -signal.SIGKILL
-
-
-def pause(process: subprocess.Popen[str], seconds: float) -> None:
-    """Wait for the process to end, at most so long."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def size(campaign: Campaign) -> int:
-    """Lines of the journal; 0 when there is none yet."""
-    return campaign.lines() if campaign.journal.exists() else 0
-
-
 def settle(campaign: Campaign, pretend: Pretend, doubtful: frozenset[str], came: Came) -> Came:
     """Run to the end, and hold the books against it."""
     code = command(campaign, pretend)
@@ -94,8 +61,8 @@ def point(folder: Path, pretend: Pretend, number: int) -> Came:
     campaign = Campaign.write(folder / name, name, PRODUCTS)
     came, doubtful = Came(), frozenset[str]()
     for _ in range(chance.choice((1, 1, 2, 3))):
-        line, wait = size(campaign) + chance.randrange(0, LINES - min(LINES - 1, size(campaign)) + 1), chance.uniform(0, 0.06)
-        came.kills += killed_when(campaign, pretend, lambda line=line: size(campaign) >= line, wait)  # type: ignore[misc]
+        line, wait = campaign.lines() + chance.randrange(0, LINES - min(LINES - 1, campaign.lines()) + 1), chance.uniform(0, 0.06)
+        came.kills += killed_when(started(campaign, pretend), campaign.reaches(line), wait)
         doubtful |= campaign.doubtful()
     return settle(campaign, pretend, doubtful, came)
 
@@ -145,7 +112,7 @@ def test_a_kill_during_reconciliation(folder: Path, pretend: Pretend, target: st
 
     came = Came()
     for _ in range(2):
-        came.kills += killed_when(campaign, pretend, looking, chance.uniform(0.0, 1.3))
+        came.kills += killed_when(started(campaign, pretend), looking, chance.uniform(0.0, 1.3))
         doubtful |= campaign.doubtful()
     settle(campaign, pretend, doubtful, came)
     figures(test="kill while reconciling", target=target, kills=came.kills, uncertain=came.uncertain, twice=0, lost=0)
