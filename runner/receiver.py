@@ -172,7 +172,7 @@ class _Call:
     async def _reply(self, status: int, document: Mapping[str, JSON]) -> None:
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
-        body = msgspec.json.encode(document)
+        body = msgspec.json.encode(document) if status == 200 else b""
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         headers += [("allow", "POST")] if status == 405 else []
         response = h11.Response(status_code=status, headers=headers)

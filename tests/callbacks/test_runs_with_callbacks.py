@@ -176,6 +176,14 @@ async def test_nothing_is_waited_for_without_callbacks(tmp_path: Path) -> None:
         assert set(ended.states.values()) == {State.UNCERTAIN}
 
 
+async def test_a_signed_ending_counts_when_the_provider_cannot_be_asked(tmp_path: Path) -> None:
+    """Akool answers no question at all; its signed callback is enough to collect the result."""
+    async with pretending(**rules({"kind": "server_error_before", "provider": "akool", "operation": "get"})) as address:
+        ended = await Rig(tmp_path / "c", address, ["greeting"]).run()
+        assert set(ended.states.values()) == {State.SUCCEEDED}
+        assert (await books(address))["providers"]["akool"]["faults"]["server_error_before"] >= 1
+
+
 FORGED = {
     "kling": b'{"task_id":"%s","task_status":"failed","task_status_msg":"forged","task_result":{"videos":[]}}',
     "topview": b'{"uuid":"n","taskId":"%s","status":"fail","errorMsg":"forged","result":{"taskId":"%s","status":"fail"}}',
