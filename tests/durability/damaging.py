@@ -107,12 +107,12 @@ class Interrupted:
         return stage, outcomes[0], done
 
 
-def interrupted(folder: Path, *, seconds: float, count: int = 4) -> Interrupted:
+def interrupted(folder: Path, *, seconds: float, count: int = 5) -> Interrupted:
     """A chain over two accounts, with lost replies, refusals and failures, stopped after ``seconds``."""
     stage = Stage(folder / "played", manifest(products(count), CHAIN))
     stage.servers["one"].script = Mishaps()
     stage.servers["one"].ending = some_fail
-    stage.concurrency = {"one": 2, "two": 2}
+    stage.concurrency = {"one": 3, "two": 2}
     stage.providers["two"].still.can_find = False
     for operation in stage.providers["two"].operations.values():
         operation.can_find = False  # type: ignore[attr-defined]  # the pretend provider's own switch

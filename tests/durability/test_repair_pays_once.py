@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from damaging import DAMAGES, Interrupted, interrupted, settled, work_paid_twice
 
-MOMENTS = (1.0, 31.0, 75.0)
-"""Seconds after which the campaign was stopped: submitting, collecting, in the second half of the chains."""
+MOMENTS = (0.3, 33.0, 75.0, 140.0)
+"""Seconds after which the campaign was stopped: submitting, collecting, in the second half of the chains, late."""
 
 
 @pytest.fixture(scope="module", params=MOMENTS)
@@ -19,6 +17,8 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def check(played: Interrupted, damage: str, at: int, *, snapshot: bool) -> None:
     """Damage one place, repair, resume: see the module."""
+    if damage == "dropped" and at == len(played.lines) - 1:
+        snapshot = True  # the last line, cleanly cut off, leaves no trace anywhere else
     lines = DAMAGES[damage](played.lines, at)
     before = {task.id: task.key for server in played.stage.servers.values() for task in server.tasks.values()}
     stage, outcome, done = played.resumed(b"".join(lines), snapshot=snapshot)
@@ -39,8 +39,8 @@ def check(played: Interrupted, damage: str, at: int, *, snapshot: bool) -> None:
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "truncated"])
 def test_no_damaged_line_is_paid_for_twice(played: Interrupted, damage: str) -> None:
-    """Every third line in turn is damaged, the file repaired and the campaign resumed."""
-    for at in range(1, len(played.lines), 3):
+    """Every seventh line in turn is damaged, the file repaired and the campaign resumed."""
+    for at in range(1, len(played.lines), 7):
         check(played, damage, at, snapshot=bool(at % 2))
 
 
