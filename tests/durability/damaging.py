@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+from pretend_provider import Fault
 from stage import CHAIN, Outcome, Stage, manifest, products, virtual
 
 from runner.engines.local import LocalEngine
@@ -140,10 +141,8 @@ class Mishaps:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, kind: str, document: Mapping[str, object], earlier: int) -> object:
+    def __call__(self, kind: str, document: Mapping[str, object], earlier: int) -> Fault | None:
         """What goes wrong with this request."""
-        from pretend_provider import Fault
-
         if kind != "submit":
             return None
         self.count += 1

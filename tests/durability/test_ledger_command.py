@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from core_events import LANE, MAKERS, road
 
-from runner import events as ev
 from runner.commands import invoke
 from runner.errors import EXIT_LEDGER, EXIT_OK, EXIT_USAGE, LedgerCorrupt, LedgerError
 from runner.events import Event
@@ -88,7 +88,7 @@ def test_every_kind_of_damage_is_named(path: Path, capsys: pytest.CaptureFixture
     lines[5] = frame(b'{"event":"Teleported","job":"x","at":1.0}', 6)
     lines[7] = frame(b"{nonsense}", 8)
     path.write_bytes(b"".join(lines))
-    write_raw = frame(ev.msgspec.json.encode(MAKERS["AllStored"]("still/d", 99)), len(lines) + 1)
+    write_raw = frame(msgspec.json.encode(MAKERS["AllStored"]("still/d", 99)), len(lines) + 1)
     with path.open("ab") as file:
         file.write(write_raw)
     document = told(capsys, "ledger", "verify", path, code=EXIT_LEDGER)
