@@ -5,7 +5,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     doors      __main__, commands/, generated
     terminal   terminal/ | starter/ (what commands print; what ``init`` writes)
     engines    engines/ | reports/ | rehearsal | simulator/
-    lanes      feed, above driver (what is ready; the loop of one account)
+    lanes      feed | driver, above steps/, above lane (what is ready; the loop of one account; what it does to a job)
     opening    choices | planfile | workspace
     action     scheduler | worker
     decisions  plan | budget | gates | people
@@ -18,7 +18,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
 
 ``[tool.importlinter]`` in ``pyproject.toml`` holds these floors; ``docs/architecture.md`` has the reasons.
 
-To know the house, read ``model.py``, ``lifecycle.TABLE``, ``commands/run.py``, ``engines/local.py``, one adapter in
+To know the house, read ``model.py``, ``lifecycle.TABLE``, ``commands/run.py``, ``engines/local.py``, ``driver.py``, ``steps/submitting.py``, one adapter in
 ``providers/`` and the head of ``journal.py``. Importing this package loads nothing else.
 """
 

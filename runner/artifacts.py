@@ -123,16 +123,16 @@ class ArtifactStore:
         """Raises ``VerificationFailed``; ``OSError`` when the file has gone."""
         fetched.path.stat()
         if fetched.declared_length is not None and fetched.declared_length != fetched.bytes:
-            raise _failed(f"{fetched.declared_length:,} bytes", f"{fetched.bytes:,} bytes")
+            raise _failed(f"{fetched.declared_length:,} bytes", f"{fetched.bytes:,} bytes", damaged=True)
         try:
             info = probe(fetched.path, decode=True)
         except MediaError as error:
-            raise _failed(f"a {output.kind} file", error.message.removeprefix(f"{fetched.path.name}: ")) from error
+            raise _failed(f"a {output.kind} file", error.message.removeprefix(f"{fetched.path.name}: "), damaged=True) from error
         if info.bytes != fetched.bytes or _sha256(fetched.path) != fetched.sha256:
-            raise _failed(f"{fetched.bytes:,} bytes as they were received", f"{info.bytes:,} other bytes on disk")
+            raise _failed(f"{fetched.bytes:,} bytes as they were received", f"{info.bytes:,} other bytes on disk", damaged=True)
         kind = fetched.content_type.partition(";")[0].strip().lower()
         if kind.startswith("text/") or kind in _NOT_MEDIA:
-            raise _failed(f"a {output.kind} file", f"an answer of type {kind}")
+            raise _failed(f"a {output.kind} file", f"an answer of type {kind}", damaged=True)
         if info.kind is not output.kind:
             raise _failed(f"a {output.kind} file", f"{info.kind} ({info.format})")
         _check_order(expected, info)
@@ -146,7 +146,7 @@ class ArtifactStore:
         except OSError:
             return error
         hint = f"The file is kept as {kept}."
-        return VerificationFailed(error.message, expected=error.expected, got=error.got, hint=hint)
+        return VerificationFailed(error.message, expected=error.expected, got=error.got, hint=hint, damaged=error.damaged)
 
     # -------------------------------------------------------------------------------------------------- placing
 
@@ -289,8 +289,9 @@ def _said(what: str) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------- facts
 
 
-def _failed(expected: str, got: str) -> VerificationFailed:
-    return VerificationFailed(f"the result is not what was ordered: expected {expected}, got {got}", expected=expected, got=got)
+def _failed(expected: str, got: str, *, damaged: bool = False) -> VerificationFailed:
+    message = f"the result is not what was ordered: expected {expected}, got {got}"
+    return VerificationFailed(message, expected=expected, got=got, damaged=damaged)
 
 
 def _check_order(expected: Expected, info: MediaInfo) -> None:

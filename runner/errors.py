@@ -219,9 +219,10 @@ class DownloadFailed(ArtifactError):
 
 
 class VerificationFailed(ArtifactError):
-    """The file is not what was ordered."""
+    """The file is not what was ordered. ``damaged`` when it is not a whole media file at all: another try may bring the right one."""
 
-    def __init__(self, message: str, *, expected: str, got: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, expected: str, got: str, hint: str = "", damaged: bool = False) -> None:
         super().__init__(message, hint=hint)
+        self.damaged = damaged
         self.expected = expected
         self.got = got

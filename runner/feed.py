@@ -16,9 +16,9 @@ from pathlib import Path
 from runner import events as ev
 from runner.campaign import Campaign, JobSpec, need_digest
 from runner.clock import Clock
-from runner.driver import Prepared, ReadyJob
 from runner.events import Event
 from runner.gates import Gates
+from runner.lane import Prepared, ReadyJob
 from runner.ledger import Ledger
 from runner.lifecycle import OPEN, TERMINAL
 from runner.model import State

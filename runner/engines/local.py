@@ -16,9 +16,10 @@ from runner.artifacts import ArtifactStore
 from runner.budget import Budget
 from runner.callbacks import Callbacks
 from runner.clock import Clock
-from runner.driver import Deadline, LaneDriver, LaneTools
+from runner.driver import LaneDriver
 from runner.feed import CampaignFeed, Surroundings
 from runner.gates import Gates
+from runner.lane import Deadline, LaneTools
 from runner.ledger import Ledger
 from runner.limits import Durations, Limits, Pace
 from runner.manifest.model import TargetSpec
@@ -151,7 +152,7 @@ class LocalEngine:
 
     def heard(self) -> Mapping[str, Mapping[str, int]]:
         """Lane -> what its callbacks were (see ``Hearsay.counts``)."""
-        return {lane: dict(driver.hearsay.counts) for lane, driver in self._drivers.items()}
+        return {lane: dict(driver.lane.hearsay.counts) for lane, driver in self._drivers.items()}
 
     def lost_ids(self) -> list[str]:
         """``job = remote id`` pairs that could not be written to the ledger."""
