@@ -9,7 +9,7 @@ DEMO := manifests/four-providers
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench generate clean
+.PHONY: help setup demo test test-slow crash bench generate clean
 .PHONY: check check-format check-lint check-types check-floors check-generated
 
 help:  ## Show this list
@@ -48,6 +48,9 @@ test: setup  ## Run the tests (a minute or two)
 
 test-slow: setup  ## Run the slow tests too: crashes, faults, many jobs
 	$(PY) -m pytest -m slow
+
+crash: setup  ## Stop runs at every line and at 200 random moments; a storm of faults over 500 jobs
+	$(PY) -m pytest -m "slow or not slow" tests/crash tests/chaos
 
 check: check-format check-lint check-types check-floors check-generated  ## Format, lint, types, floors, generated files
 check-format: setup

@@ -159,3 +159,16 @@ def accepted(campaign: Campaign) -> set[str]:
         return set()
     with campaign.ledger() as ledger:
         return {key for key, job in ledger.jobs.items() if job.remote_id}
+
+
+@pytest.mark.parametrize("kind", ["truncated_media", "html_media", "expired_link"])
+def test_a_paid_result_is_not_given_up_for_a_bad_download(tmp_path: Path, kind: str) -> None:
+    """However often a download comes torn or as a page: nothing is rejected, and the run after the outage has every file."""
+    with Pretend(tmp_path / "simulator.jsonl", faults=[{"kind": kind, "operation": "media"}]) as pretend, Stage(pretend) as stage:
+        campaign = Campaign.write(tmp_path / "outage", "outage", 1)
+        assert stage.run(campaign) == EXIT_WAITING
+        pretend.misbehave([])
+        code = stage.run(campaign)
+        accounts = audit(campaign, pretend)
+    accounts.must_be_right()
+    assert code == EXIT_OK
