@@ -88,6 +88,18 @@ async def test_callbacks_replace_most_questions(tmp_path: Path) -> None:
     assert asked[True] <= 3 < asked[False]
 
 
+async def test_where_providers_call_back_changes_no_fingerprint(tmp_path: Path) -> None:
+    """Done with callbacks, at one address or another, or without: a later run finds nothing to do."""
+    async with pretending() as address:
+        rig = Rig(tmp_path / "c", address, WITHOUT_HANDLE)
+        ended = await rig.run()
+        assert set(ended.states.values()) == {State.SUCCEEDED}
+        rig.listen = False
+        assert (await rig.run()).submits == ended.submits
+        rig.listen, rig.base = True, "http://127.0.0.1:9/elsewhere"
+        assert (await rig.run()).submits == ended.submits
+
+
 async def test_the_reply_wins_over_an_early_callback(tmp_path: Path) -> None:
     """The submit's reply hangs until callbacks have come: it is still the reply that names the submission."""
     hang = {"kind": "hang", "operation": "submit", "seconds": 0.4, "moment": "after"}
