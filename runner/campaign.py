@@ -8,21 +8,18 @@ A job is addressed by its *slot*: product number x variants of the target + vari
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
-from runner.catalogue import Catalogue
 from runner.checks import ProblemBook, check_static
-from runner.errors import CatalogueError, ManifestError, Mark, Problem, TemplateError, UsageError
+from runner.errors import ManifestError, TemplateError, UsageError
 from runner.fingerprint import AssetDigests, field_digests, fingerprint
 from runner.manifest.model import Manifest, TargetSpec
 from runner.model import JSON, Asset, Cell, MediaInfo, MediaKind, Product
-from runner.naming import fold, job_key, path_component, safe_path, split_job_key
+from runner.naming import fold, job_key, split_job_key
 from runner.parameters import (
     Media,
     MediaFiles,
@@ -35,8 +32,9 @@ from runner.parameters import (
     stands_for_file,
     validated,
 )
+from runner.placing import Placing
+from runner.products import product_record, read_products
 from runner.seams import JobResult, Operation
-from runner.sources import open_source
 from runner.templates import PromptBook, Record, Template, Templates
 from runner.variants import Variant, variants_of
 
@@ -87,26 +85,6 @@ class _Compiled:
     variants: tuple[Variant, ...]
 
 
-class _SafeValues(Mapping[str, object]):
-    """A product's fields as file name parts: a slash in a title never makes a folder."""
-
-    def __init__(self, fields: Mapping[str, JSON], key: str, *, clash: bool) -> None:
-        self._fields = fields
-        self._key = path_component(key, clash=clash)
-
-    def __getitem__(self, name: str) -> object:
-        if name == "key":
-            return self._key
-        value = self._fields[name]
-        return path_component(value) if isinstance(value, str) and value.strip() else value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._fields, "key": self._key})
-
-    def __len__(self) -> int:
-        return len({**self._fields, "key": self._key})
-
-
 class Campaign:
     """See the module. Make one with ``Campaign.open``; close it to drop the spooled catalogue."""
 
@@ -125,10 +103,9 @@ class Campaign:
         self.problems.add(check_static(manifest, operations, self.variants))
         self._prompts = self._compile_prompts()
         self._compiled = self._compile_targets(operations)
-        self._path = self._compile_path()
-        self._names = self._default_names()
+        self._placing = Placing(manifest, self.variants, self._templates, self.problems)
         self._dependants = self._reverse_needs()
-        self.catalogue = self._read_catalogue()
+        self.catalogue = read_products(manifest, self._templates, self._vars, self.problems)
 
     @classmethod
     def open(cls, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> Campaign:
@@ -209,31 +186,6 @@ class Campaign:
                     return True
         return False
 
-    def _compile_path(self) -> Template | None:
-        text = self.manifest.artifact_path
-        if text is None:
-            return None
-        try:
-            return self._templates.compile(text.value, mark=text.mark)
-        except TemplateError as error:
-            self.problems.template(error, text.mark)
-            return None
-
-    def _default_names(self) -> dict[tuple[str, int], str]:
-        """(target, variant) -> what the default artifact path ends with: different for each, whatever the values hold."""
-        names = {
-            (name, variant.index): safe_path("-".join([name, *(path_component(value) for _, value in variant.cell)]))
-            for name, compiled in self._compiled.items()
-            for variant in compiled.variants
-        }
-        times = Counter(fold(name) for name in names.values())
-        return {
-            (target, index): name
-            if times[fold(name)] == 1
-            else path_component(job_key(target, name, self.variants[target][index].cell), clash=True)
-            for (target, index), name in names.items()
-        }
-
     def _reverse_needs(self) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:
         found: dict[tuple[str, int], list[tuple[str, int]]] = {}
         for name, variants in self.variants.items():
@@ -241,50 +193,6 @@ class Campaign:
                 for need, index in variant.needs.items():
                     found.setdefault((need, index), []).append((name, variant.index))
         return {key: tuple(value) for key, value in found.items()}
-
-    # ------------------------------------------------------------------------------------------------- catalogue
-
-    def _read_catalogue(self) -> Catalogue:
-        spec = self.manifest.catalogue
-        file = str(self.manifest.path)
-        try:
-            where = self._templates.expression(spec.where.value, mark=spec.where.mark) if spec.where else None
-            derive = {name: self._templates.compile(text.value, mark=text.mark) for name, text in spec.fields.items()}
-            rows: Iterator[tuple[int, Mapping[str, JSON]]]
-            if spec.path is not None:
-                file = spec.source or str(spec.path)
-                rows = iter(open_source(spec.path, spec.format, records=spec.records).rows())
-            else:
-                rows = self._inline_rows()
-            return Catalogue.read(
-                rows,
-                file=file,
-                key=spec.key,
-                keep=(lambda product: where.test(self._row_context(product))) if where else None,
-                derive={name: self._deriver(template) for name, template in derive.items()},
-            )
-        except ManifestError as error:
-            self.problems.add(error.problems)
-        except CatalogueError as error:
-            self.problems.catalogue(error, spec.mark)
-        except TemplateError as error:
-            self.problems.template(error, error.mark or spec.mark)
-        return Catalogue.read(iter(()), file=file, key=spec.key)
-
-    def _inline_rows(self) -> Iterator[tuple[int, Mapping[str, JSON]]]:
-        node = self.manifest.catalogue.products
-        if node is None or not isinstance(node.value, tuple):
-            return
-        for item in node.value:
-            row = item.plain()
-            if isinstance(row, Mapping):
-                yield item.mark.line, row
-
-    def _deriver(self, template: Template) -> _Deriver:
-        return _Deriver(template, self._row_context)
-
-    def _row_context(self, product: Product) -> Mapping[str, object]:
-        return {"product": Record({**product.fields, "key": product.key}, "product"), "vars": self._vars}
 
     # ------------------------------------------------------------------------------------------------- addressing
 
@@ -347,7 +255,7 @@ class Campaign:
 
     def _expand(self, number: int) -> tuple[JobSpec, ...]:
         product = self.catalogue[number]
-        record = Record({**product.fields, "key": product.key}, "product")
+        record = product_record(product)
         specs: dict[tuple[str, int], JobSpec] = {}
         for name, compiled in self._compiled.items():
             for variant in compiled.variants:
@@ -384,7 +292,8 @@ class Campaign:
         fields |= {f"needs.{need}": need_digest(spec.fingerprint) for need, spec in needs.items()}
         known = {name: value for name, value in params.items() if name not in compiled.deferred}
         seconds = next((info.seconds for info in infos.values() if info.kind is MediaKind.AUDIO), None)
-        path = self._artifact_path(compiled, variant, product, context)
+        clash = fold(product.key) in self.catalogue.clashing
+        path = self._placing.path(target.name, variant, product, context, clash=clash)
         if path is None:
             return None
         return JobSpec(
@@ -501,45 +410,12 @@ class Campaign:
             mark = (node.key_mark or node.mark) if node else target.params_mark
             self.problems.parameter(mark, f"{target.name}: {item.message}", item.hint, product=product.key)
 
-    def _artifact_path(
-        self, compiled: _Compiled, variant: Variant, product: Product, context: Mapping[str, object]
-    ) -> str | None:
-        clash = fold(product.key) in self.catalogue.clashing
-        if self._path is None:
-            return f"{path_component(product.key, clash=clash)}/{self._names[compiled.spec.name, variant.index]}"
-        safe = Record(_SafeValues(product.fields, product.key, clash=clash), "product")
-        try:
-            return safe_path(self._path.render({**context, "product": safe}))
-        except (TemplateError, ValueError) as error:
-            mark = self._path.mark or Mark(str(self.manifest.path), 1, 1)
-            if isinstance(error, TemplateError):
-                self.problems.template(error, mark, product=product.key)
-            else:
-                self.problems.parameter(mark, f"the artifact path is unusable: {error}", product=product.key)
-            return None
-
     def require_distinct_paths(self) -> None:
-        """Raise ``ManifestError`` when two jobs would write the same artifact. Looks at every job once more."""
-        if self._path is None:
-            return  # default paths are made different
-        digests = array("q", (hash(fold(spec.path)) for spec in self._all()))
-        ordered = sorted(digests)
-        twice = {a for a, b in pairwise(ordered) if a == b}
-        if not twice:
-            return
-        first: dict[str, JobSpec] = {}
-        for spec in self._all():
-            name = fold(spec.path)
-            if hash(name) not in twice:
-                continue
-            other = first.setdefault(name, spec)
-            if other is not spec and other.key != spec.key:
-                mark = self._path.mark or Mark(str(self.manifest.path), 1, 1)
-                hint = "put what tells them apart into the path, such as {{ target }} or {{ matrix.AXIS }}"
-                self.problems.add(
-                    [Problem(mark, f"{other.key} and {spec.key} would both be written to {spec.path}", hint, "same-path")]
-                )
-                self.raise_problems()
+        """Raise ``ManifestError`` when two jobs would write the same artifact. May look at every job once more."""
+        clash = self._placing.clash(self._all)
+        if clash:
+            self.problems.add([clash])
+            self.raise_problems()
 
     def _all(self) -> Iterator[JobSpec]:
         for number in range(len(self)):
@@ -558,7 +434,7 @@ class Campaign:
         params: Mapping[str, JSON] = spec.params
         if compiled.deferred:
             needs = {need: _result_view(result, artifacts) for need, result in results.items()}
-            record = Record({**spec.product.fields, "key": spec.product.key}, "product")
+            record = product_record(spec.product)
             context = self._context(compiled.spec, compiled.variants[spec.variant], record, needs)
             values = {p.name: p.render(context) for p in compiled.parameters}
             params, wrong = validated(
@@ -576,25 +452,15 @@ class Campaign:
         return {name: value for name, value in params.items() if name not in media}, media
 
 
-@dataclass(frozen=True, slots=True)
-class _Deriver:
-    """A derived column."""
-
-    template: Template
-    context: Callable[[Product], Mapping[str, object]]
-
-    def __call__(self, product: Product) -> JSON:
-        return self.template.value(self.context(product))
-
-
 def need_digest(fingerprint: str) -> str:
     """What a job's fingerprint says of an upstream job's inputs, as short as a parameter's digest."""
     return fingerprint[:10]
 
 
 def _result_view(result: JobResult, artifacts: Path) -> Mapping[str, object]:
+    known = {"remote_id": result.remote_id} if result.remote_id else {}  # lost by a damaged ledger: asking for it is an error
     return {
-        "remote_id": result.remote_id,
+        **known,
         "files": {name: str((artifacts / stored.path).absolute()) for name, stored in result.artifacts.items()},
         "values": MappingProxyType(dict(result.values)),
     }
