@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import heapq
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from runner import events as ev
-from runner.damage import Piece, decode_event, pieces, read_header_of
+from runner.damage import decode_event
 from runner.disk import REAL_DISK, Disk, remove_file, replace_file
 from runner.errors import LedgerError
 from runner.events import AnyEvent, name_of
@@ -37,12 +36,10 @@ from runner.lifecycle import CAMPAIGN_EVENTS, TABLE
 from runner.locking import Lock
 from runner.model import State
 from runner.naming import split_job_key
+from runner.salvage import Reading, read_damaged
 from runner.snapshot import read_place, snapshot_path
 
 MARK = "repair"
-LEAST_LINE = 57
-"""Bytes of the shortest line; a stretch of that many unreadable bytes may have been one more line."""
-_JOB = re.compile(rb'"job":"((?:[^"\\]|\\.)*)"')
 _encode = msgspec.json.Encoder().encode
 _RARE = frozenset({"NotFoundRemotely", "GivenUp", "GateRefused", "Cancelled", "RemoteLost", "CancelRequested", "Planned"})
 """A bridge goes another way when there is one: these are people's decisions, or begin a life."""
@@ -81,6 +78,8 @@ class Known:
     rehearsal: bool = False
     targets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Target -> (operation, lane)."""
+    artifacts: Path | None = None
+    """The finished files, whose sidecars know remote ids; by default ``artifacts`` beside the ledger."""
 
 
 @dataclass(slots=True)
@@ -109,6 +108,7 @@ class _Rebuilder:
         self.saved: dict[str, Saved] = {}
         self._targets: dict[str, tuple[str, str]] = dict(known.targets)
         self._operations: dict[str, tuple[str, str]] = {}
+        self._artifacts = known.artifacts
         self._suspects: list[tuple[int, str]] = []
         self._entry = 0
 
@@ -226,6 +226,8 @@ class _Rebuilder:
             if track.entry < entry:
                 self._doubt(track, "the ledger was damaged after this")
         for track in self.tracks.values():
+            if not track.remote_id:
+                self._recall(track)
             if not track.remote_id and track.state in {State.RUNNING, State.CANCELLING, State.COLLECTING}:
                 self._forget_acceptance(track)
             elif track.bridged and track.key not in self.saved:
@@ -241,6 +243,19 @@ class _Rebuilder:
             if isinstance(event, ev.SubmitUncertain | ev.RemoteLost):
                 self.out[track.written[-1]] = msgspec.structs.replace(event, how=MARK)
         self._save(track, "may have been submitted in a line that is lost; looked for at the provider")
+
+    def _recall(self, track: _Track) -> None:
+        """A lost remote id stands in the sidecar of a file that was stored."""
+        stored: ev.ArtifactStored | None = None
+        for place in reversed(track.written):
+            event = self.out[place]
+            if isinstance(event, ev.ArtifactStored):
+                stored = event
+            elif isinstance(event, ev.Accepted):
+                if stored and event.how == MARK:
+                    track.remote_id = _sidecar_id(self._artifacts, stored)
+                    self.out[place] = msgspec.structs.replace(event, remote_id=track.remote_id)
+                return
 
     def _forget_acceptance(self, track: _Track) -> None:
         """Accepted, but under which id is lost: back to the intent, so that it is looked for by its key."""
@@ -262,6 +277,19 @@ class _Rebuilder:
 
     def _save(self, track: _Track, what: str) -> None:
         self.saved[track.key] = Saved(track.key, track.state.value if track.state else "", what)
+
+
+def _sidecar_id(artifacts: Path | None, stored: ev.ArtifactStored) -> str:
+    """The remote id in the sidecar of a stored file of this job; empty when it is not told."""
+    if artifacts is None:
+        return ""
+    try:
+        told = msgspec.json.decode((artifacts / f"{stored.path}.json").read_bytes())
+    except (OSError, ValueError, msgspec.DecodeError):
+        return ""
+    right = isinstance(told, dict) and told.get("job") == stored.job and told.get("sha256") == stored.sha256
+    found = told.get("remote_id") if right else ""
+    return found if isinstance(found, str) else ""
 
 
 def bridge(state: State | None, event: str) -> tuple[str, ...]:
@@ -286,99 +314,7 @@ def bridge(state: State | None, event: str) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------------------------- the file
 
 
-@dataclass(slots=True)
-class _Reading:
-    """The damaged file, sorted out. ``entries`` are good events and, as (lines, legible jobs, all legible), holes."""
-
-    header: Header | None = None
-    entries: list[AnyEvent | tuple[int, frozenset[str], bool]] = field(default_factory=list)
-    healed: int = 0
-    lost: int = 0
-    changed: bool = False
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Good:
-    """A line that can be read: the number it had, and where it was found."""
-
-    number: int
-    order: int
-    payload: bytes
-    claimed: bool
-    """The line bears its number itself; otherwise it is counted."""
-
-
-def read_damaged(path: Path, least_lines: int = 0) -> _Reading:
-    """Sort out a file. ``least_lines`` is how many lines it is known to have had. Raises ``LedgerError`` for a newer version's."""
-    reading = _Reading()
-    good: list[_Good] = []
-    bad: list[tuple[int, Piece]] = []
-    number, line = 0, 0
-    for order, piece in enumerate(pieces(path)):
-        reading.changed = reading.changed or bool(piece.why)
-        if piece.torn:
-            continue
-        if piece.payload is None:
-            if piece.line > 1:
-                bad.append((order, piece))
-            continue
-        reading.healed += bool(piece.why)
-        number, line = piece.claims or max(1, number + piece.line - line), piece.line
-        if reading.header is None and (header := read_header_of(piece)):
-            reading.header = header
-            continue
-        good.append(_Good(number, order, piece.payload, bool(piece.claims)))
-    _sort(good, bad, reading, least_lines)
-    return reading
-
-
-def _sort(good: list[_Good], bad: list[tuple[int, Piece]], reading: _Reading, least_lines: int) -> None:
-    """Good lines in the order in which they were written, each once, and the holes between them."""
-    ordered = sorted(good)
-    reading.changed = reading.changed or ordered != good
-    last, place, seen = 1, -1, b""
-    for line in ordered:
-        if line.payload == seen and (line.number == last or not line.claimed):
-            reading.changed = True
-            continue
-        here = [piece for at, piece in bad if place < at < line.order]
-        _hole(reading, here, line.number - last - 1, exact=line.claimed)
-        last, place, seen = line.number, max(place, line.order), line.payload
-        _understand(reading, line.payload)
-    _hole(reading, [piece for at, piece in bad if at > place], max(0, least_lines - last), exact=least_lines > 0)
-
-
-def _hole(reading: _Reading, bad: list[Piece], lines: int, *, exact: bool) -> None:
-    """Note lost lines: as many as the numbers say, or else as many as the bytes may have held."""
-    if not exact:
-        lines = max(lines, sum(max(1, len(piece.raw) // LEAST_LINE) for piece in bad))
-    if lines <= 0:
-        return
-    told = [found for piece in bad for found in _JOB.findall(piece.raw)]
-    jobs = frozenset(key for text in told if (key := _text(text)))
-    reading.entries.append((lines, jobs, len(told) == len(bad) == lines))
-    reading.lost += lines
-    reading.changed = True
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(b'"' + raw + b'"'))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-
-
-def _understand(reading: _Reading, payload: bytes) -> None:
-    try:
-        reading.entries.append(decode_event(payload))
-    except msgspec.DecodeError as error:
-        raise LedgerError(
-            f"a line that is as it was written cannot be understood: {error}",
-            hint="it was probably written by a newer Callsheet: upgrade (pip install --upgrade callsheet), then repair",
-        ) from error
-
-
-def rebuild(reading: _Reading, header: Header, known: Known) -> tuple[list[AnyEvent], dict[str, Saved]]:
+def rebuild(reading: Reading, header: Header, known: Known) -> tuple[list[AnyEvent], dict[str, Saved]]:
     """The events of the repaired journal, and what was done about which job. Pure."""
     rebuilder = _Rebuilder(header, known)
     rebuilder.learn(entry for entry in reading.entries if not isinstance(entry, tuple))
@@ -414,6 +350,7 @@ def _repair(path: Path, known: Known, now: float, disk: Disk) -> Repair:
     short = kept is not None and committed_size(path) < kept.size
     reading = read_damaged(path, kept.lines if kept and short else 0)
     header, how = _header(reading, kept.header if kept else None, known, now, path)
+    known = known if known.artifacts else replace(known, artifacts=path.parent / "artifacts")
     events, saved = rebuild(reading, header, known)
     if not (reading.changed or saved or how or short):
         return Repair(path, None, len(events) + 1, 0, 0, ())
@@ -430,7 +367,7 @@ def _framed(header: Header, events: Iterable[AnyEvent]) -> Iterator[bytes]:
         yield frame(_encode(event), number)
 
 
-def _header(reading: _Reading, kept: Header | None, known: Known, now: float, path: Path) -> tuple[Header, str]:
+def _header(reading: Reading, kept: Header | None, known: Known, now: float, path: Path) -> tuple[Header, str]:
     if reading.header is not None:
         if reading.header.version > VERSION:
             raise LedgerError(f"{path} was written by a newer Callsheet", hint="upgrade: pip install --upgrade callsheet")

@@ -233,3 +233,28 @@ def test_an_unwritable_folder_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(LedgerError) as caught:
         Ledger.open(tmp_path / "runs" / "ledger.jsonl", campaign="c", rehearsal=False, now=1.0)
     assert caught.value.hint
+
+
+def test_a_lost_id_is_never_sent_as_nothing(tmp_path: Path) -> None:
+    """The acceptance of a finished still is lost, and no sidecar knows its id: the clip that needs it is refused before it is paid for."""
+    from damaging import dropped
+    from stage import CHAIN, Outcome, Stage, manifest, products, virtual
+
+    from runner.repair import Known, repair
+
+    stage = Stage(tmp_path / "run", manifest(products(1), CHAIN))
+    stage.document["targets"].pop("clip")
+    outcomes: list[Outcome] = []
+
+    async def main() -> None:
+        outcomes.append(await stage.run())
+
+    virtual(main)
+    lines = stage.path.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if b'"Accepted"' in line)
+    stage.path.write_bytes(b"".join(dropped(lines, at)))
+    repair(stage.path, Known(), now=2.0)
+    stage.document["targets"] = dict(CHAIN)
+    virtual(main)
+    assert outcomes[-1].states == {"still/P000": "succeeded", "clip/P000": "failed"}
+    assert stage.servers["two"].tasks == {}

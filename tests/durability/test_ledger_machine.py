@@ -6,9 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import anyio
 import pytest
-from core_events import LANE, MAKERS
+from core_events import MAKERS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -66,17 +65,13 @@ class LedgerMachine(RuleBasedStateMachine):
         row = sorted(TABLE[self.states.get(job)])
         name = MOVES[pick % len(MOVES)] if wild == 0 else row[pick % len(row)]
         event = MAKERS[name](job, self.count)
-
-        async def write() -> None:
-            await self.open_ledger.append(await self.open_ledger.take(LANE), [event])
-
         if name in row:
-            anyio.run(write)
+            self.open_ledger.plan([event])
             self.states[job] = TABLE[self.states.get(job)][name]
             self.stories.setdefault(job, []).append(event)
         else:
             with pytest.raises(IllegalTransition):
-                anyio.run(write)
+                self.open_ledger.plan([event])
 
     @rule()
     def close_and_open(self) -> None:
@@ -190,7 +185,7 @@ def test_the_ledger_knows_what_happened_whatever_happens() -> None:
     global steps_taken  # noqa: PLW0603  # counts over all examples
     steps_taken = 0
     profile = settings(
-        max_examples=220, stateful_step_count=50, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET
+        max_examples=300, stateful_step_count=50, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET
     )
     run_state_machine_as_test(LedgerMachine, settings=profile)
     assert steps_taken >= 10_000

@@ -63,3 +63,22 @@ def test_no_provider_charges_twice(played: Path, tmp_path: Path, damage: str, ca
             states = {job.state.value for job in ledger.jobs.values()}
         assert states <= {"succeeded", "uncertain", "pending"}, (damage, at, states)
         capfd.readouterr()
+
+
+def test_a_lost_remote_id_is_read_from_the_sidecar(played: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The acceptance of a finished job is lost: its file still knows under which id it was made."""
+    folder = tmp_path / "campaign"
+    shutil.copytree(played, folder)
+    path = folder / "rehearsals" / "four-providers" / "ledger.jsonl"
+    whole = Ledger.read(path)
+    assert whole is not None
+    with whole:
+        ids = {key: job.remote_id for key, job in whole.jobs.items()}
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(b"\0" * 80 + b"\n" if b'"event":"Accepted"' in line else line for line in lines))
+    assert invoke(["ledger", "repair", str(folder), "--rehearse"]) == 0
+    mended = Ledger.read(path)
+    assert mended is not None
+    with mended:
+        assert {key: job.remote_id for key, job in mended.jobs.items()} == ids
+    capfd.readouterr()
