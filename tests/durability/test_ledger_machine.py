@@ -214,7 +214,8 @@ def test_the_ledger_knows_what_happened_whatever_happens() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_ledger_knows_what_happened_for_long() -> None:
     """The same with a new dice each time, and longer lives."""
-    profile = settings(max_examples=600, stateful_step_count=150, deadline=None, suppress_health_check=QUIET)
+    profile = settings(max_examples=300, stateful_step_count=120, deadline=None, suppress_health_check=QUIET)
     run_state_machine_as_test(LedgerMachine, settings=profile)
