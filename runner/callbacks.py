@@ -115,7 +115,8 @@ class Hearsay:
 
     ``counts`` says what they were: ``hint`` (the provider is asked), ``progress`` (no news, nothing to ask), ``early`` (the submit's own
     reply is still under way), ``lost`` (of a lost submission), ``ended`` (the job is done), ``mismatch`` (another remote id), ``unread``
-    (no remote id). ``adopted`` counts the submissions that only a callback settled.
+    (no remote id). Besides, ``adopted`` counts the submissions that only a callback settled, and ``contradicted`` those whose remote id
+    turned out to be another one than a callback had said.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -142,7 +143,7 @@ class Hearsay:
     def settled(self, job: str, remote_id: str) -> None:
         """The job has its remote id."""
         if self._remote_ids.pop(job, remote_id) != remote_id:
-            self.counts["mismatch"] += 1
+            self.counts["contradicted"] += 1
 
     def vouch(self, job: str, seen: Observation) -> None:
         """A signed ending: it counts if the provider cannot be asked."""

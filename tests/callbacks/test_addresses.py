@@ -168,7 +168,7 @@ def test_hearsay_forgets_what_is_settled() -> None:
     assert (heard.job("k"), heard.remote_id("job")) == ("job", "first")
     heard.settled("job", "other")
     assert heard.remote_id("job") is None
-    assert heard.counts["mismatch"] == 1
+    assert heard.counts["contradicted"] == 1
     signed, asked = Observation("r", Phase.SUCCEEDED), Observation("r", Phase.RUNNING)
     heard.vouch("job", signed)
     assert heard.better("job", asked) is signed

@@ -17,6 +17,8 @@ from runner.receiver import Ears
 from runner.wire import WireOptions
 
 pytestmark = pytest.mark.anyio
+SLOW = SPEED / 3
+"""For tests that have to do something while jobs are at work."""
 LOST = {"kind": "lost_reply", "operation": "submit", "count": 1}
 PROVIDERS = {"still": "creatify", "presenter": "kling", "turn": "topview", "greeting": "akool"}
 WITHOUT_HANDLE = ("turn", "greeting")
@@ -80,8 +82,8 @@ async def test_callbacks_replace_most_questions(tmp_path: Path) -> None:
     """With callbacks the provider is asked a few times per job; without them, the same run asks more often and ends the same."""
     asked = {}
     for listen in (True, False):
-        async with pretending(job_seconds={"kling": 280.0}) as address:
-            ended = await Rig(tmp_path / str(listen), address, ("presenter",), listen=listen).run()
+        async with pretending(job_seconds={"kling": 280.0}, speed=SLOW) as address:
+            ended = await Rig(tmp_path / str(listen), address, ("presenter",), listen=listen, speed=SLOW).run()
             assert set(ended.states.values()) == {State.SUCCEEDED}
             requests = (await books(address))["providers"]["kling"]["requests"]
             asked[listen] = sum(count for path, count in requests.items() if path.startswith("GET"))
@@ -131,8 +133,8 @@ async def test_an_early_callback_stands_in_for_a_reply_that_never_comes(tmp_path
 async def test_a_later_run_hears_of_an_earlier_runs_submission(tmp_path: Path) -> None:
     """The run ends between acceptance and callback; the next one, at the same address, is called back and adopts the submission."""
     seconds = {"akool": 450, "topview": 450}
-    async with pretending(**rules(*lost("akool", "topview")), job_seconds=seconds) as address:
-        rig = Rig(tmp_path / "c", address, WITHOUT_HANDLE, port=await free_port())
+    async with pretending(**rules(*lost("akool", "topview")), job_seconds=seconds, speed=SLOW) as address:
+        rig = Rig(tmp_path / "c", address, WITHOUT_HANDLE, port=await free_port(), speed=SLOW)
 
         def leave(event: Event, engine: LocalEngine) -> None:
             if isinstance(event, ev.SubmitUncertain):
@@ -156,7 +158,7 @@ async def test_a_callback_that_never_comes_is_waited_for_a_bounded_time(tmp_path
         ended = await rig.run()
         waited = anyio.current_time() - began
         assert set(ended.states.values()) == {State.UNCERTAIN}
-        assert 3 * 180 / (SPEED / 2) <= waited < 5
+        assert 3 * 180 / (SPEED / 2) <= waited < 30
         rig.base = None
         began = anyio.current_time()
         again = await rig.run()
@@ -208,8 +210,8 @@ async def test_who_knows_the_address_can_make_us_ask_and_nothing_else(tmp_path: 
     """Somebody who learnt every address calls with forged endings, foreign ids, rubbish and huge bodies while jobs run: all of them still
     end as their providers say, with one submission each.
     """
-    async with pretending(job_seconds=dict.fromkeys(FORGED, 400)) as address:
-        rig = Rig(tmp_path / "c", address, PROVIDERS)
+    async with pretending(job_seconds=dict.fromkeys(FORGED, 500), speed=SLOW) as address:
+        rig = Rig(tmp_path / "c", address, PROVIDERS, speed=SLOW)
         begun: dict[str, ev.SubmitStarted] = {}
         taken: dict[str, str] = {}
         statuses: set[int] = set()
@@ -228,8 +230,11 @@ async def test_who_knows_the_address_can_make_us_ask_and_nothing_else(tmp_path: 
                 await all_taken.wait()
                 for lane, event in begun.items():
                     real = taken[event.job].encode()
-                    bodies = [FORGED[lane].replace(b"%s", one) for one in (real, b"another-id")]
-                    for body in [*bodies, b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"x" * 300_000]:
+                    for body in [FORGED[lane].replace(b"%s", one) for one in (real, b"another-id")]:
+                        answer = await client.post(ears.callbacks.url(lane, event.key), content=body)
+                        statuses.add(answer.status_code)
+                for lane, event in begun.items():
+                    for body in [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"x" * 300_000]:
                         answer = await client.post(ears.callbacks.url(lane, event.key), content=body)
                         statuses.add(answer.status_code)
 
@@ -244,8 +249,8 @@ async def test_a_false_name_for_a_lost_submission_is_found_out(tmp_path: Path) -
     """A callback gives a lost submission a remote id that does not exist: the provider is asked and does not know it, and the true callback
     settles the job. An id of another job of ours is not taken at all.
     """
-    async with pretending(**rules(*lost("topview")), job_seconds={"topview": 400}) as address:
-        rig = Rig(tmp_path / "c", address, ["turn"], products=2)
+    async with pretending(**rules(*lost("topview")), job_seconds={"topview": 450}, speed=SLOW) as address:
+        rig = Rig(tmp_path / "c", address, ["turn"], products=2, speed=SLOW)
         begun: list[ev.SubmitStarted] = []
         taken: dict[str, str] = {}
         one_of_two = anyio.Event()
