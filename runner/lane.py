@@ -16,11 +16,10 @@ from runner.budget import Budget
 from runner.callbacks import Callbacks, Hearsay
 from runner.clock import Clock
 from runner.errors import ProviderError
-from runner.ledger import Ledger
 from runner.limits import Pace
 from runner.model import JSON, Asset, Observation, State
 from runner.scheduler import LaneScheduler
-from runner.seams import Operation, Tenure, Wire
+from runner.seams import LaneLedger, Operation, Tenure, Wire
 from runner.worker import Worker
 
 MOST_TRIES = 6
@@ -92,7 +91,7 @@ class Deadline:
 class LaneTools:
     """What a driver works with, made once per lane by the engine."""
 
-    ledger: Ledger
+    ledger: LaneLedger
     feed: Feed
     scheduler: LaneScheduler
     worker: Worker

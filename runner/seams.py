@@ -15,7 +15,7 @@ import msgspec
 from pydantic import BaseModel
 
 from runner.errors import MaybeSent, ProviderError
-from runner.events import Event
+from runner.events import Event, LaneHalted, Planned, SubmitStarted
 from runner.model import JSON, Accepted, ErrorClass, MediaKind, Observation, State, StoredArtifact, Submission
 
 # --------------------------------------------------------------------------------------------------- requests
@@ -376,14 +376,24 @@ class JobResult:
 
 
 class LaneLedger(Protocol):
-    """The ledger as one lane's driver sees it."""
+    """The ledger as one lane's driver sees it: what is written under a tenure, and what it tells of the lane's jobs."""
+
+    @property
+    def jobs(self) -> Mapping[str, JobState]:
+        """Job key -> what is known of it. Others change it only through ``append`` and ``note``."""
+        ...
+
+    @property
+    def halted(self) -> Mapping[str, LaneHalted]:
+        """Lanes that this run found stopped by their provider."""
+        ...
 
     async def take(self, lane: str) -> Tenure:
         """Become the driver; older tenures can write nothing from here on."""
         ...
 
     def open_jobs(self, lane: str) -> Iterable[JobState]:
-        """Jobs that are ready, submitting, uncertain, running, cancelling or collecting."""
+        """Jobs that may have cost money and are not settled: submitting, uncertain, running, cancelling, collecting."""
         ...
 
     async def append(self, tenure: Tenure, events: Sequence[Event]) -> None:
@@ -396,6 +406,34 @@ class LaneLedger(Protocol):
 
     async def deliver(self, lane: str, events: Sequence[Event]) -> None:
         """Facts from elsewhere: dependencies met, callbacks, approvals, cancels."""
+        ...
+
+    async def record(self, event: Event) -> None:
+        """A fact about the run or the lane, durable on return."""
+        ...
+
+    def life(self, key: str) -> Sequence[Event]:
+        """The job's events since it was last planned."""
+        ...
+
+    def planned(self, key: str) -> Planned:
+        """The job's newest ``Planned``. Raises ``KeyError`` for an unknown job."""
+        ...
+
+    def attempt(self, key: str) -> SubmitStarted | None:
+        """The newest frozen attempt of this life, if one was started."""
+        ...
+
+    def result(self, key: str) -> JobResult:
+        """What is stored of the job so far. Raises ``KeyError`` for an unknown job."""
+        ...
+
+    def submission_key(self, job: JobState) -> str:
+        """The idempotency key of the job's due attempt: the same however often that attempt is repeated."""
+        ...
+
+    def damaged_here(self, key: str) -> bool:
+        """Whether lines of this job were lost, so that "not found" at the provider proves nothing."""
         ...
 
 
