@@ -436,7 +436,7 @@ def _count_lines(path: Path) -> int:
 
 def _create(path: Path, *, campaign: str, rehearsal: bool, now: float, disk: Disk) -> Header:
     header = Header(
-        callsheet="ledger", version=VERSION, campaign=campaign, rehearsal=rehearsal, id=secrets.token_hex(8), created=now
+        callsheet="ledger", version=VERSION, campaign=campaign, rehearsal=rehearsal, id=secrets.token_hex(16), created=now
     )
     try:
         replace_file(path, [frame(msgspec.json.encode(header), 1)], disk)

@@ -20,6 +20,8 @@ PURE = (
     "limits.py",
     "budget.py",
     "gates.py",
+    "callbacks.py",
+    "people.py",
     "plan.py",
     "selection.py",
     "story.py",
