@@ -10,7 +10,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     action     scheduler | worker
     decisions  plan | budget | gates | people
     campaign   campaign (manifest + catalogue + operations: lazy expansion), above placing | products, above checks, above parameters | variants
-    repair     repair | compaction, above salvage (a damaged ledger made usable, a long one made shorter)
+    repair     repair | compaction (a damaged ledger made usable, a long one made shorter)
     parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
     reading    salvage, above snapshot | damage, above healing (what a ledger file knew, what is wrong with it, and what can be put right)
     tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story, above disk | locking
