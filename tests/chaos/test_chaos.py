@@ -15,7 +15,7 @@ from crash_rig import KILLED, WITHOUT_HANDLE, Accounts, Campaign, Pretend, Stage
 from runner.errors import EXIT_BUDGET, EXIT_HALTED, EXIT_JOBS_FAILED, EXIT_OK, EXIT_WAITING
 from runner.simulator.faults import CALLBACK_KINDS, KINDS, MEDIA_KINDS
 
-JOBS = int(os.environ.get("CALLSHEET_CHAOS_JOBS", "40"))
+JOBS = int(os.environ.get("CALLSHEET_CHAOS_JOBS", "30"))
 FULL = 500
 SEED = int(os.environ.get("CALLSHEET_CHAOS_SEED", "11"))
 SHARE = 0.2

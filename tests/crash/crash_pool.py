@@ -14,7 +14,7 @@ from crash_rig import Pretend, Stage
 
 T = TypeVar("T")
 R = TypeVar("R")
-STAGES = int(os.environ.get("CALLSHEET_CRASH_STAGES", "4"))
+STAGES = int(os.environ.get("CALLSHEET_CRASH_STAGES", "3"))
 
 
 class StagePool:

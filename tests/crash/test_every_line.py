@@ -13,9 +13,9 @@ from crash_rig import KILLED, Campaign, Pretend, Stage, audit, command, figures,
 from runner.errors import EXIT_LEDGER
 
 PRODUCTS = 2
-SPARSE = 15
-"""Without ``-m slow`` every fifteenth line is tried, others for each way of stopping."""
-FIRST = {"whole": 1, "torn": 6, "power": 11}
+SPARSE = 20
+"""Without ``-m slow`` every twentieth line is tried, others for each way of stopping."""
+FIRST = {"whole": 1, "torn": 8, "power": 15}
 """Way of stopping -> the first line that the sample tries."""
 
 

@@ -13,6 +13,7 @@ from crash_rig import KILLED, WITHOUT_HANDLE, Campaign, Pretend, Stage, audit, f
 
 from runner.errors import EXIT_HALTED, EXIT_OK, EXIT_WAITING
 from runner.model import State
+from runner.simulator.faults import MEDIA_KINDS
 
 SUBMITS = {
     "still": "image.submit",
@@ -79,10 +80,13 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
 
 
 def run_on(stage: Stage, campaign: Campaign) -> int:
-    """Run, and run again for as long as an account was stopped (every fault here happens once)."""
+    """Run, and run again for as long as an account was stopped, or something is not found yet that can be (a slow machine may take longer
+    to answer than these runs wait). Every fault here happens once.
+    """
     code = stage.run(campaign)
     for _ in range(4):
-        if code == EXIT_HALTED:
+        findable = [key for key in campaign.doubtful() if key.partition("/")[0] not in WITHOUT_HANDLE]
+        if code == EXIT_HALTED or findable:
             code = stage.run(campaign)
     return code
 
@@ -161,14 +165,15 @@ def accepted(campaign: Campaign) -> set[str]:
         return {key for key, job in ledger.jobs.items() if job.remote_id}
 
 
-@pytest.mark.parametrize("kind", ["truncated_media", "html_media", "expired_link"])
-def test_a_paid_result_is_not_given_up_for_a_bad_download(tmp_path: Path, kind: str) -> None:
+def test_a_paid_result_is_not_given_up_for_bad_downloads(tmp_path: Path) -> None:
     """However often a download comes torn or as a page: nothing is rejected, and the run after the outage has every file."""
-    with Pretend(tmp_path / "simulator.jsonl", faults=[{"kind": kind, "operation": "media"}]) as pretend, Stage(pretend) as stage:
-        campaign = Campaign.write(tmp_path / "outage", "outage", 1)
-        assert stage.run(campaign) == EXIT_WAITING
-        pretend.misbehave([])
-        code = stage.run(campaign)
-        accounts = audit(campaign, pretend)
-    accounts.must_be_right()
-    assert code == EXIT_OK
+    with Pretend(tmp_path / "simulator.jsonl") as pretend, Stage(pretend) as stage:
+        for kind in MEDIA_KINDS:
+            pretend.misbehave([{"kind": kind, "operation": "media"}])
+            name = kind.replace("_", "")
+            campaign = Campaign.write(tmp_path / name, name, 1)
+            assert stage.run(campaign) == EXIT_WAITING
+            pretend.misbehave([])
+            code = stage.run(campaign)
+            audit(campaign, pretend).must_be_right()
+            assert code == EXIT_OK
