@@ -17,7 +17,7 @@ from runner.model import JSON, Observation, Phase, StoredArtifact
 from runner.scheduler import Order
 from runner.seams import Expected
 
-DAMAGE_BELIEVED = 6 * 3600.0
+DAMAGE_BELIEVED = 24 * 3600.0
 """Seconds of the provider's time after which a file that keeps coming damaged is taken for what was made."""
 
 
