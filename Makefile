@@ -10,7 +10,7 @@ BENCH ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow crash bench generate clean
-.PHONY: check check-format check-lint check-types check-floors check-generated
+.PHONY: check check-format check-lint check-types check-floors check-generated check-codes
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | while IFS='|' read -r a b; do printf '%-18s %s\n' "$$a" "$$b"; done
@@ -52,7 +52,7 @@ test-slow: setup  ## Run the slow tests too: crashes, faults, many jobs
 crash: setup  ## Stop runs at every line and at 200 random moments; a storm of faults over 500 jobs
 	$(PY) -m pytest -m "slow or not slow" tests/crash tests/chaos
 
-check: check-format check-lint check-types check-floors check-generated  ## Format, lint, types, floors, generated files
+check: check-format check-lint check-types check-floors check-generated check-codes  ## Format, lint, types, floors, generated files, error codes
 check-format: setup
 	$(PY) -m ruff format --check .
 check-lint: setup
@@ -63,6 +63,8 @@ check-floors: setup
 	$(VENV)/bin/lint-imports
 check-generated: setup
 	$(PY) -m runner.generated --check
+check-codes: setup
+	$(PY) -m pytest tests/providers/test_provider_verdicts.py
 
 bench: setup  ## Measure; BENCH="start plan" chooses
 	$(PY) tests/bench/bench.py $(BENCH)
