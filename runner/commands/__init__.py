@@ -57,14 +57,15 @@ def _never_choke() -> None:
 
 
 def _print_error(error: CallsheetError, *, as_json: bool) -> None:
+    from runner.terminal.output import write_if_heard
     from runner.terminal.problems import as_document, as_text
 
     if as_json:
         import json
 
-        sys.stdout.write(json.dumps(as_document(error, _redact), ensure_ascii=False, indent=2) + "\n")
+        write_if_heard(sys.stdout, json.dumps(as_document(error, _redact), ensure_ascii=False, indent=2) + "\n")
     else:
-        sys.stderr.write(as_text(error, _redact) + "\n")
+        write_if_heard(sys.stderr, as_text(error, _redact) + "\n")
 
 
 def _redact(text: str) -> str:
@@ -93,13 +94,16 @@ def _unexpected(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from runner.terminal.output import write_if_heard
+
     report = _redact("".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile(
         "w", prefix="callsheet-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
     ) as log:
         log.write(report)
-    sys.stderr.write(
+    write_if_heard(
+        sys.stderr,
         f"error: something unexpected happened: {_redact(repr(error))[:300]}\n"
-        f"  hint: nothing is lost, run the same command again; please report the log: {log.name}\n"
+        f"  hint: nothing is lost, run the same command again; please report the log: {log.name}\n",
     )
     return EXIT_UNEXPECTED

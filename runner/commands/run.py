@@ -22,6 +22,7 @@ import typer
 from runner import __version__
 from runner.clock import WallClock
 from runner.errors import EXIT_INTERRUPTED, UsageError
+from runner.terminal.output import write_if_heard
 from runner.workspace import Folder, account, folder_of, load_manifest, open_campaign, overrides_of, user_name
 
 if TYPE_CHECKING:
@@ -114,10 +115,8 @@ def command(
     )  # fmt: skip
     loaded = load_manifest(manifest, overrides_of(var or []))
     outcome = anyio.run(_run, loaded, wishes, backend="asyncio")
-    if as_json:
-        sys.stdout.write(json.dumps(outcome.as_document(), ensure_ascii=False, indent=2) + "\n")
-    else:
-        sys.stdout.write(outcome.as_text() + "\n")
+    said = json.dumps(outcome.as_document(), ensure_ascii=False, indent=2) if as_json else outcome.as_text()
+    write_if_heard(sys.stdout, said + "\n")
     return outcome.exit_code
 
 
@@ -338,7 +337,8 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
                 scope.deadline = anyio.current_time() + wishes.grace
 
     async def show() -> None:
-        with progress_for(tally, engine, quiet=wishes.quiet) as display:
+        # The outer suppress is for the display's beginning and end: a terminal that goes away must not end the work.
+        with contextlib.suppress(OSError, ValueError), progress_for(tally, engine, quiet=wishes.quiet) as display:
             while True:
                 with contextlib.suppress(OSError, ValueError):  # the terminal went away: the work goes on
                     display.refresh()
@@ -356,7 +356,7 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
             beside.cancel_scope.cancel()
     finally:
         for pair in engine.lost_ids():
-            sys.stderr.write(f"accepted by the provider, but not recorded: {pair}\n")
+            write_if_heard(sys.stderr, f"accepted by the provider, but not recorded: {pair}\n")
     if failure is not None:
         raise failure
     return interrupted

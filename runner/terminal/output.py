@@ -5,13 +5,14 @@ Owns the choice of width and colour: tables fit the terminal, and colours appear
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from runner.terminal.problems import printable
 
@@ -25,6 +26,17 @@ PIPED_WIDTH = 100
 def write(lines: Iterable[str]) -> None:
     """Lines of text."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def write_if_heard(stream: TextIO, text: str) -> None:
+    """Text for whoever still listens. A terminal or a pipe that went away changes neither the work nor the exit code."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        # What is left in the buffer would fail again when Python ends, and change the exit code.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write_document(document: object) -> None:
