@@ -40,10 +40,10 @@ class ProblemBook:
             self._note(problem, "")
 
     def template(self, error: TemplateError, mark: Mark, *, product: str = "") -> None:
-        """A template that cannot be compiled or rendered; the mark moves to the line within it."""
+        """A template that cannot be compiled or rendered; the mark moves to the place within it."""
         mark = error.mark or mark
-        if error.line > 1:
-            mark = Mark(mark.file, mark.line + error.line - 1, 1, mark.text)
+        if error.line:
+            mark = mark.within(error.line, error.column)
         self._note(Problem(mark, error.message, error.hint, "template"), product)
 
     def parameter(self, mark: Mark, message: str, hint: str = "", *, product: str = "") -> None:
@@ -160,9 +160,8 @@ def _unknown_name(reference: Reference, mark: Mark, known: Collection[str], wher
 
 
 def _at(mark: Mark, reference: Reference) -> Mark:
-    if reference.line <= 1:
-        return Mark(mark.file, mark.line, mark.column + max(0, reference.column - 1), str(reference))
-    return Mark(mark.file, mark.line + reference.line - 1, max(1, reference.column), str(reference))
+    place = mark.within(reference.line, reference.column)
+    return Mark(place.file, place.line, place.column, str(reference))
 
 
 def _did_you_mean(word: str, choices: Collection[str], prefix: str = "") -> str:

@@ -13,7 +13,8 @@ Owns the tree and nothing else. Split by fault: the user's input, ours, the prov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from runner.model import ErrorClass
 
@@ -36,9 +37,17 @@ class Mark:
     line: int
     column: int
     text: str = ""
+    inside: Callable[[int, int], Mark] | None = field(default=None, compare=False, repr=False)
+    """Line and column within the text that stands here -> its own place; None when the text stands line by line as it is read."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+    def within(self, line: int, column: int) -> Mark:
+        """The place of a character of the text that stands here; both count from 1, and ``column`` 0 is the line's beginning."""
+        if self.inside is not None:
+            return self.inside(line, column)
+        return Mark(self.file, self.line + max(0, line - 1), self.column + max(0, column - 1), self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,8 @@ class TemplateError(UsageError):
         self.product = product
         self.line = line
         """Line within the template's own text, from 1; 0 when unknown."""
+        self.column = 0
+        """Column in that line, from 1; 0 when unknown."""
 
 
 class SettingsError(UsageError):

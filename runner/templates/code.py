@@ -16,8 +16,9 @@ from jinja2 import nodes
 from runner.errors import TemplateError
 from runner.templates import syntax
 from runner.templates.meter import TooMuch
+from runner.templates.record import Record, label_of
 from runner.templates.reference import Reference
-from runner.templates.sandbox import GLOBALS, Sandbox
+from runner.templates.sandbox import GLOBALS, Missing, Sandbox
 
 _VALUE: Final = "callsheet_value"
 _POSITION: Final = re.compile(r" at (\d+)$")
@@ -75,6 +76,18 @@ class Code:
             trace = trace.tb_next
         return line
 
+    def column_of(self, error: BaseException, line: int) -> int:
+        """The column in ``line`` of the name that is missing, where it is written out once or more; 0 when it cannot be told."""
+        if not isinstance(error, Missing) or not isinstance(error.owner, Record):
+            return 0
+        path = (*label_of(error.owner).split("."), str(error.name))
+        places = [
+            reference.column
+            for reference in self.references
+            if reference.line == line and (reference.root, reference.name, *reference.rest)[: len(path)] == path
+        ]
+        return min(places, default=0)
+
 
 def _parse(sandbox: Sandbox, source: str, text: str) -> nodes.Template:
     try:
@@ -88,7 +101,7 @@ def _parse(sandbox: Sandbox, source: str, text: str) -> nodes.Template:
 
 
 def _syntax_error(error: jinja2.TemplateSyntaxError, text: str, offset: int) -> TemplateError:
-    message = str(error.message or "syntax error").rstrip(".")
+    message = str(error.message or "syntax error").rstrip(".").replace("'end of print statement'", "end of the expression")
     lines = text.split("\n")
     number = min(max(error.lineno, 1), max(len(lines), 1))
     place = _POSITION.search(message)
@@ -97,15 +110,16 @@ def _syntax_error(error: jinja2.TemplateSyntaxError, text: str, offset: int) -> 
         before = text[: max(0, int(place.group(1)) - offset)]
         column = len(before) - (before.rfind("\n") + 1) + 1
         message = message[: place.start()]
-    where = f"line {number}, column {column}" if column else f"line {number}"
-    return TemplateError(
-        f"{message} ({where}: {lines[number - 1].strip()[:80]!r})", line=number, hint=_advice(message) or "Correct the template."
+    found = TemplateError(
+        f"{message} in {lines[number - 1].strip()[:80]!r}", line=number, hint=_advice(message) or "Correct the template."
     )
+    found.column = column
+    return found
 
 
 def _advice(message: str) -> str:
-    if "end of print statement" in message or "unexpected '}'" in message:
-        return "Close it as {{ ... }}; a name with blanks is written product['Image Src']."
+    if "end of the expression" in message or "unexpected '}'" in message:
+        return "Close it as {{ ... }}, or complete it; a name with blanks is written product['Image Src']."
     if "unexpected end of template" in message or "Unexpected end of template" in message:
         return "Close what was opened: {{ needs }}, {% if %} needs {% endif %}, {% for %} needs {% endfor %}."
     if "unknown tag" in message:

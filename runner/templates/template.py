@@ -29,6 +29,7 @@ MAX_TEMPLATE: Final = 200_000
 
 _JINJA: Final = re.compile(r"\{[{%#]")
 _NEWLINE: Final = re.compile(r"\r\n|\r")
+_NAMED: Final = re.compile(r"[`']([A-Za-z_][A-Za-z0-9_]*)[`']")
 _NO_WORDS: Final = frozenset({"false", "no", "off", "0", "n", "f", "none", "null"})
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class Templates:
             code = Code(self._sandbox, text, expression=expression)
         except TemplateError as error:
             error.mark = mark
+            error.column = error.column or _column_of_named(text, error)
             raise
         except RecursionError:
             raise TemplateError(
@@ -138,6 +140,9 @@ class Template:
             )
         return bool(found)
 
+    def _only_line(self) -> int:
+        return 0 if "\n" in self.text.strip() else 1
+
     def _run(self, code: Code, work: Callable[[Mapping[str, object]], T], context: Mapping[str, object]) -> T:
         try:
             return work(context)
@@ -148,11 +153,20 @@ class Template:
             from runner.templates.failures import explain
 
             problem = explain(error, context)
-            problem.line = code.line_of(error)
-        if problem.line == 0 and "\n" not in self.text.strip():
-            problem.line = 1
+            problem.line = code.line_of(error) or self._only_line()
+            problem.column = code.column_of(error, problem.line)
+        problem.line = problem.line or self._only_line()
         problem.mark = problem.mark or self.mark
         raise problem from None
+
+
+def _column_of_named(text: str, error: TemplateError) -> int:
+    """The column of the word that the message quotes, in the line that it names; 0 when it does not stand there."""
+    named, rows = _NAMED.search(error.message), text.split("\n")
+    if named is None or not 0 < error.line <= len(rows):
+        return 0
+    found = re.search(rf"\b{named[1]}\b", rows[error.line - 1])
+    return found.start() + 1 if found else 0
 
 
 def _caught() -> tuple[type[Exception], ...]:

@@ -22,6 +22,7 @@ from ruamel.yaml.events import (
 
 from runner.errors import ManifestError, Mark, Problem
 from runner.model import JSON
+from runner.yamltree.inside import inside
 from runner.yamltree.page import CONTROL, SHOWN, Page, decode
 from runner.yamltree.scalars import Scalar, scalar
 from runner.yamltree.syntax import TEMPLATE_HINT, events
@@ -181,7 +182,7 @@ class _Builder:
         index = self._start(event)
         mark = self.page.mark(index, max(index, event.end_mark.index))
         value = self._value(event, mark)
-        content = self._content(event, index) if isinstance(value, str) and event.style else None
+        content = self._content(event, index, mark) if isinstance(value, str) else None
         if isinstance(value, str):
             value = self._clean(value, mark)
         merge = event.style is None and event.value == "<<" and not event.tag
@@ -243,9 +244,20 @@ class _Builder:
             self._note(mark, message, "remove it; text may hold line breaks and tabs only", "control-character")
         return CONTROL.sub("?", value)
 
-    def _content(self, event: ScalarEvent, index: int) -> Mark:
-        if event.style not in {"|", ">"}:
-            return self.page.mark(index + 1, event.end_mark.index - 1)
+    def _content(self, event: ScalarEvent, index: int, mark: Mark) -> Mark | None:
+        """Where the text's own characters begin, and how to find each of them; None for a plain text on one line."""
+        if event.style in {"|", ">"}:
+            content = self._block(event, index)
+        else:
+            content = self.page.mark(index + 1, event.end_mark.index - 1) if event.style else mark
+        end = event.end_mark.index - (event.style in {"'", '"'})
+        start = self.page.line_start(content.line - 1) + content.column - 1
+        source = self.page.text[start:end]
+        if event.style == "|" or (event.value == source and "\n" not in source):
+            return content if event.style else None
+        return replace(content, inside=inside(self.page, (start, end), event.value, event.style))
+
+    def _block(self, event: ScalarEvent, index: int) -> Mark:
         value: str = event.value
         line = self.page.line_of(index) + 1
         own = next((len(row) - len(row.lstrip(" ")) for row in value.split("\n") if row.strip()), 0)

@@ -243,7 +243,7 @@ def test_conditions_have_references() -> None:
         ("x\n{{ product.title | uper }}", 2, "`upper`"),
         ("{% if true %}{{ 1 | nosuch }}{% endif %}", 1, "nosuch"),
         ("{{ 1 is odde }}", 1, "`odd`"),
-        ("\n{{ ? }}", 2, "column 4"),
+        ("\n{{ ? }}", 2, "unexpected char '?'"),
         ("{% for x in y %}", 1, "endfor"),
         ("{% foo %}", 1, "foo"),
         ("{% include 'a' %}", 1, "prompts"),
@@ -263,6 +263,13 @@ def test_syntax_errors_name_line_and_way_out(text: str, line: int, words: str) -
     assert (error.line, error.mark) == (line, MARK)
     assert words in f"{error.message} {error.hint}"
     assert error.hint
+
+
+def test_a_syntax_error_knows_its_column() -> None:
+    """Where the parser tells the character, the error does."""
+    with pytest.raises(TemplateError) as caught:
+        Templates().compile("\n{{ ? }}", mark=MARK)
+    assert (caught.value.line, caught.value.column) == (2, 4)
 
 
 @pytest.mark.parametrize(
