@@ -6,11 +6,12 @@ Owns the way from ``catalogue:`` to numbered products. What is wrong goes into t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runner.catalogue import Catalogue
 from runner.checks import ProblemBook
-from runner.errors import CatalogueError, ManifestError, TemplateError
+from runner.errors import CatalogueError, ManifestError, Problem, TemplateError
 from runner.manifest.model import Manifest
 from runner.model import JSON, Product
 from runner.sources import open_source
@@ -41,12 +42,19 @@ def read_products(manifest: Manifest, templates: Templates, variables: Record, p
             derive={name: _Deriver(template, context) for name, template in derive.items()},
         )
     except ManifestError as error:
-        problems.add(error.problems)
+        problems.add(_at_its_path(problem, file, spec.path) for problem in error.problems)
     except CatalogueError as error:
         problems.catalogue(error, spec.mark)
     except TemplateError as error:
         problems.template(error, error.mark or spec.mark)
     return Catalogue.read(iter(()), file=file, key=spec.key)
+
+
+def _at_its_path(problem: Problem, file: str, path: Path | None) -> Problem:
+    """A catalogue is known by the name that the manifest gives it; whoever has to correct it needs the way to it."""
+    if path is None or problem.mark.file != file:
+        return problem
+    return replace(problem, mark=replace(problem.mark, file=str(path)))
 
 
 def _rows(manifest: Manifest) -> Iterator[tuple[int, Mapping[str, JSON]]]:

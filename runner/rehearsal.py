@@ -16,7 +16,7 @@ from subprocess import DEVNULL, PIPE
 import anyio
 from anyio.streams.text import TextReceiveStream
 
-from runner.errors import CallsheetError
+from runner.errors import CallsheetError, UsageError
 
 STARTING_SECONDS = 30.0
 
@@ -54,6 +54,8 @@ async def simulator(options: RehearsalOptions) -> AsyncIterator[str]:
     if options.address is not None:
         yield options.address
         return
+    if options.faults is not None and not options.faults.is_file():
+        raise UsageError(f"there is no file {options.faults}", hint="--faults names a JSON file with fault rules")
     options.state.parent.mkdir(parents=True, exist_ok=True)
     # A session of its own: Ctrl-C at the terminal reaches the run, which still needs the simulator to drain.
     async with await anyio.open_process(

@@ -50,5 +50,6 @@ def command(
         else:
             sys.stdout.write("\n".join(as_lines(plan, slots)) + "\n")
             if out is not None:
-                sys.stdout.write(f"Written to {out}; run exactly this with: callsheet run {manifest} --plan {out}\n")
+                mode = " --rehearse" if rehearse else ""
+                sys.stdout.write(f"Written to {out}; run exactly this with: callsheet run {manifest}{mode} --plan {out}\n")
     return EXIT_OK

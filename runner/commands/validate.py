@@ -19,6 +19,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> int:
     """Find every error that can be found without spending: in the manifest, catalogue, templates, parameters and media files."""
+    from runner.terminal.plans import some
+
     loaded = load_manifest(manifest, overrides_of(var or []))
     folder = folder_of(loaded, rehearsal=False)
     with open_campaign(loaded, folder) as campaign:
@@ -38,5 +40,7 @@ def command(
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
         left_out = f" ({dropped:,} left out by where)" if dropped else ""
-        sys.stdout.write(f"{loaded.name}: good. {products:,} products{left_out}, {len(loaded.targets)} targets, {jobs:,} jobs.\n")
+        sys.stdout.write(
+            f"{loaded.name}: good. {some(products, 'product')}{left_out}, {some(len(loaded.targets), 'target')}, {some(jobs, 'job')}.\n"
+        )
     return EXIT_OK

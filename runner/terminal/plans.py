@@ -57,6 +57,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun} is" if number == 1 else f"{number:,} {noun}s are"
 
 
+def some(number: int, noun: str) -> str:
+    """``1 job``, ``1,200 jobs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def credits_text(plan: Plan) -> str:
     """``creatify 24, kling 38.4 (+ 4 submissions without a known price)`` by account."""
     unpriced = plan.unpriced_by_lane()
@@ -80,7 +85,7 @@ def as_lines(plan: Plan, slots: Mapping[str, int]) -> Iterator[str]:
     used = [v for v in SHOWN if any(t.counts[v] for t in plan.targets.values())] or [Verdict.NEW]
     width = max(len("target"), *(len(name) for name in plan.targets))
     uses = max(len(t.operation) for t in plan.targets.values())
-    yield f"{plan.campaign.manifest.name}: {len(plan.campaign):,} products, {plan.jobs:,} jobs"
+    yield f"{plan.campaign.manifest.name}: {some(len(plan.campaign), 'product')}, {some(plan.jobs, 'job')}"
     yield ""
     yield f"  {'target':<{width}}  {'uses':<{uses}}  " + "  ".join(f"{WORDS[v]:>9}" for v in used)
     for target in plan.targets.values():
@@ -99,10 +104,10 @@ def _details(target: TargetPlan) -> Iterator[str]:
     for verdict in (Verdict.CHANGED, Verdict.RETRY, Verdict.UNCERTAIN, Verdict.FAILED, Verdict.BLOCKED, Verdict.UNCHANGED):
         examples = target.examples.get(verdict, [])
         for key, why in examples:
-            yield f"    {WORDS[verdict]}: {printable(key)}: {printable(why)}"
+            yield f"    {printable(key)}: {printable(why)}"
         rest = target.counts[verdict] - len(examples)
         if examples and rest > 0 and verdict is not Verdict.UNCHANGED:
-            yield f"    {WORDS[verdict]}: ... and {rest:,} more"
+            yield f"    ... and {rest:,} more {WORDS[verdict]}"
 
 
 def _sums(plan: Plan, slots: Mapping[str, int]) -> Iterator[str]:
