@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEMO := manifests/four-providers
 BENCH ?=
+SLOW ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow crash bench generate clean
@@ -47,7 +48,7 @@ test: setup  ## Run the tests (a minute or two)
 	$(PY) -m pytest
 
 test-slow: setup  ## Run the slow tests too: crashes, faults, many jobs
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m slow $(SLOW)
 
 crash: setup  ## Stop runs at every line and at 200 random moments; a storm of faults over 500 jobs
 	$(PY) -m pytest -m "slow or not slow" tests/crash tests/chaos

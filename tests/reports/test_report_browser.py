@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no C
 
 def dumped(folder: Path, rows: list[JobRow], fragment: str = "") -> str:
     """The page's document after its scripts have run."""
-    index = write_reports(info_of(folder), again(rows), folder, formats=("html",))["html"]
+    index = write_reports(info_of(folder), again(rows), folder / "report", formats=("html",))["html"]
     done = subprocess.run(
         [
             str(BROWSER),
