@@ -14,7 +14,7 @@ The map, from the doors down (imports go down only; files on one floor do not kn
     parts      manifest/ | catalogue | sources/ | ledger | providers/ | artifacts | selection
     reading    salvage, above snapshot | damage, above healing (what a ledger file knew, what is wrong with it, and what can be put right)
     tools      lifecycle | yamltree/ | wire/ | settings | templates/ | fingerprint | journal | limits | media | naming | story, above disk | locking
-    words      seams, above events | errors, above model | clock
+    words      seams, above events | errors, above model | clock | bounds
 
 ``[tool.importlinter]`` in ``pyproject.toml`` holds these floors; ``docs/architecture.md`` has the reasons.
 

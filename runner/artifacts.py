@@ -24,6 +24,7 @@ from typing import Final, Protocol, TypeVar
 import anyio.to_thread
 import msgspec
 
+from runner.bounds import USUAL, InputLimits
 from runner.errors import ArtifactError, VerificationFailed
 from runner.media import MediaError, probe
 from runner.model import JSON, MediaInfo, RemoteOutput, StoredArtifact
@@ -65,7 +66,10 @@ class Offload(Protocol):
 class ArtifactStore:
     """The folder ``root`` of finished files. ``rehearsal`` is written into every sidecar."""
 
-    def __init__(self, root: Path, *, rehearsal: bool, offload: Offload = anyio.to_thread.run_sync) -> None:
+    def __init__(
+        self, root: Path, *, rehearsal: bool, offload: Offload = anyio.to_thread.run_sync, limits: InputLimits = USUAL
+    ) -> None:
+        self._limits: Final = limits
         self.root: Final = root
         """The folder that the paths of stored artifacts are relative to."""
         self._rehearsal: Final = rehearsal
@@ -125,7 +129,7 @@ class ArtifactStore:
         if fetched.declared_length is not None and fetched.declared_length != fetched.bytes:
             raise _failed(f"{fetched.declared_length:,} bytes", f"{fetched.bytes:,} bytes", damaged=True)
         try:
-            info = probe(fetched.path, decode=True)
+            info = probe(fetched.path, decode=True, limits=self._limits)
         except MediaError as error:
             raise _failed(f"a {output.kind} file", error.message.removeprefix(f"{fetched.path.name}: "), damaged=True) from error
         if info.bytes != fetched.bytes or _sha256(fetched.path) != fetched.sha256:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from runner.bounds import USUAL, InputLimits
 from runner.checks import ProblemBook, check_static
 from runner.errors import ManifestError, TemplateError, UsageError
 from runner.fingerprint import AssetDigests, field_digests, fingerprint
@@ -88,29 +89,33 @@ class _Compiled:
 class Campaign:
     """See the module. Make one with ``Campaign.open``; close it to drop the spooled catalogue."""
 
-    def __init__(self, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> None:
+    def __init__(
+        self, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests, limits: InputLimits = USUAL
+    ) -> None:
         self.manifest = manifest
         self.targets: Mapping[str, TargetSpec] = manifest.targets
         self.problems = ProblemBook()
-        self.media = MediaFiles(manifest.root, digests)
+        self.media = MediaFiles(manifest.root, digests, limits)
         self._digests = digests
-        self._templates = Templates()
+        self._templates = Templates(limits)
         self._bundles: OrderedDict[int, tuple[JobSpec, ...]] = OrderedDict()
         self._numbers: dict[str, int] | None = None
         self._vars = Record(manifest.vars, "vars")
         self.variants, found = variants_of(manifest)
         self.problems.add(found)
-        self.problems.add(check_static(manifest, operations, self.variants))
+        self.problems.add(check_static(manifest, operations, self.variants, self._templates))
         self._prompts = self._compile_prompts()
         self._compiled = self._compile_targets(operations)
         self._placing = Placing(manifest, self.variants, self._templates, self.problems)
         self._dependants = self._reverse_needs()
-        self.catalogue = read_products(manifest, self._templates, self._vars, self.problems)
+        self.catalogue = read_products(manifest, self._templates, self._vars, self.problems, limits)
 
     @classmethod
-    def open(cls, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests) -> Campaign:
+    def open(
+        cls, manifest: Manifest, operations: Mapping[str, Operation], digests: AssetDigests, limits: InputLimits = USUAL
+    ) -> Campaign:
         """Bind and check all that does not depend on products. Raises ``ManifestError`` with every problem."""
-        campaign = cls(manifest, operations, digests)
+        campaign = cls(manifest, operations, digests, limits)
         try:
             campaign.raise_problems()
         except ManifestError:

@@ -83,7 +83,10 @@ def _with_products(entry: _Entry) -> Problem:
 
 
 def check_static(
-    manifest: Manifest, operations: Mapping[str, Operation], variants: Mapping[str, tuple[Variant, ...]]
+    manifest: Manifest,
+    operations: Mapping[str, Operation],
+    variants: Mapping[str, tuple[Variant, ...]],
+    templates: Templates,
 ) -> Iterator[Problem]:
     """Operations, providers and the names that templates use."""
     yield from _check_providers(manifest, operations)
@@ -92,9 +95,9 @@ def check_static(
         if operation is None:
             yield _unknown_operation(target, operations)
             continue
-        yield from _check_names(manifest, target, variants.get(target.name, ()))
+        yield from _check_names(manifest, target, variants.get(target.name, ()), templates)
         yield from _check_upstream(manifest, target, operation, variants)
-    yield from _check_prompt_names(manifest)
+    yield from _check_prompt_names(manifest, templates)
 
 
 def _check_providers(manifest: Manifest, operations: Mapping[str, Operation]) -> Iterator[Problem]:
@@ -110,8 +113,9 @@ def _unknown_operation(target: TargetSpec, operations: Mapping[str, Operation]) 
     return Problem(target.uses_mark, f"there is no operation {target.uses!r}", hint, "unknown-operation")
 
 
-def _check_names(manifest: Manifest, target: TargetSpec, variants: tuple[Variant, ...]) -> Iterator[Problem]:
-    templates = Templates()
+def _check_names(
+    manifest: Manifest, target: TargetSpec, variants: tuple[Variant, ...], templates: Templates
+) -> Iterator[Problem]:
     axes = {axis for variant in variants for axis, _ in variant.cell}
     names = {"vars": manifest.vars, "prompts": manifest.prompts, "needs": target.needs, "matrix": axes}
     for name, node in target.params.items():
@@ -123,9 +127,8 @@ def _check_names(manifest: Manifest, target: TargetSpec, variants: tuple[Variant
             yield from _check_references(template, mark, names, target.name)
 
 
-def _check_prompt_names(manifest: Manifest) -> Iterator[Problem]:
+def _check_prompt_names(manifest: Manifest, templates: Templates) -> Iterator[Problem]:
     """A prompt is shared by targets: only what does not depend on the target is checked here."""
-    templates = Templates()
     names: Mapping[str, Collection[str]] = {"vars": manifest.vars, "prompts": manifest.prompts}
     for prompt in manifest.prompts.values():
         try:

@@ -105,6 +105,7 @@ class LaneTools:
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """Target -> how long a run waits for one of its jobs."""
     max_artifact_bytes: int = 2 * 1024**3
+    """The largest result file to accept."""
     settle_seconds: float = 20.0
     """How long after a lost submission the provider's "I do not have it" is believed."""
     callbacks: Callbacks | None = None

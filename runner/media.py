@@ -7,6 +7,7 @@ loaded on first use. Everything blocks: call it from a worker thread.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
+from runner.bounds import USUAL, InputLimits, raised_by
 from runner.errors import UsageError
 from runner.model import MediaInfo, MediaKind
 from runner.seams import MediaRule
@@ -26,16 +28,6 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
     from PIL.ImageFile import ImageFile
-
-MAX_PIXELS: Final = 100_000_000
-"""A bigger picture is refused unread."""
-
-MAX_FRAMES: Final = 2_000
-MAX_DECODED_PIXELS: Final = 200_000_000
-"""Decoding a whole video stops at either; the rest is read without decoding, and its end is decoded."""
-
-MAX_AUDIO_FRAMES: Final = 100_000
-"""About half an hour of sound."""
 
 _HEAD: Final = 4096
 _MAX_BOXES: Final = 100_000
@@ -69,7 +61,7 @@ class MediaError(UsageError):
     """A file is not the media it should be: unreadable, cut off, or something else altogether."""
 
 
-def probe(path: Path, *, decode: bool = False) -> MediaInfo:
+def probe(path: Path, *, decode: bool = False, limits: InputLimits = USUAL) -> MediaInfo:
     """Open the file and say what it is. With ``decode`` its content is read to the end, so that a cut-off file is found.
 
     Formats: ``png jpeg webp gif bmp avif``, ``mp4 mov webm mkv avi flv mpegts``, ``mp3 wav m4a aac flac ogg``.
@@ -78,7 +70,7 @@ def probe(path: Path, *, decode: bool = False) -> MediaInfo:
     try:
         _refuse_devices(path)
         with path.open("rb") as file:
-            return _probe_file(file, path.stat().st_size, decode=decode)
+            return _probe_file(file, path.stat().st_size, limits, decode=decode)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"cannot read {path}: {reason}", hint="Check the path.") from error
@@ -92,18 +84,18 @@ def _refuse_devices(path: Path) -> None:
         raise OSError("this is not a file")
 
 
-def _probe_file(file: BinaryIO, size: int, *, decode: bool) -> MediaInfo:
+def _probe_file(file: BinaryIO, size: int, limits: InputLimits, *, decode: bool) -> MediaInfo:
     head = file.read(_HEAD)
     file.seek(0)
     if not head:
         raise MediaError("the file is empty", hint="Make or download it again.")
     picture = _picture(head)
     if picture is not None:
-        return _probe_image(file, picture, size, decode=decode)
+        return _probe_image(file, picture, size, limits, decode=decode)
     container = _container(head)
     if container is None:
         raise MediaError(f"this is {_describe(head)}, not an image, video or audio file", hint="Check where it comes from.")
-    return _Recording(file, container, head, size).probe(decode=decode)
+    return _Recording(file, container, head, size, limits).probe(decode=decode)
 
 
 # ------------------------------------------------------------------------------------------------------ sniffing
@@ -172,39 +164,40 @@ def _describe(head: bytes) -> str:
 # -------------------------------------------------------------------------------------------------------- images
 
 
-def _probe_image(file: BinaryIO, name: str, size: int, *, decode: bool) -> MediaInfo:
+def _probe_image(file: BinaryIO, name: str, size: int, limits: InputLimits, *, decode: bool) -> MediaInfo:
     from PIL import Image, UnidentifiedImageError
 
     # Pillow warns of odd metadata, which does not matter here, and of a big picture before it can be asked its size, which
     # as an error stays in this function. Set each time: both calls only move their entry to the front of the list
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
+    Image.MAX_IMAGE_PIXELS = limits.media_pixels
     try:
         with Image.open(file, formats=[name]) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise _too_big(width, height)
             if decode:
-                _decode_image(image)
+                _decode_image(image, limits)
                 _check_image_end(file, name, size)
             return MediaInfo(MediaKind.IMAGE, _IMAGE_NAMES.get(image.format or name, name.lower()), size, width, height)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MediaError(f"the image is too big to open: {error}", hint=f"At most {MAX_PIXELS:,} pixels are opened.") from error
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise _too_big(f"{int(found[1]):,} pixels" if found else "too many pixels", limits) from error
     except UnidentifiedImageError as error:
         raise MediaError(f"the beginning of the {name} image cannot be read", hint="Make or download the file again.") from error
     except _BROKEN_IMAGE as error:
         raise MediaError(f"the {name} image is damaged or cut off: {error}", hint="Make or download the file again.") from error
 
 
-def _too_big(width: int, height: int) -> MediaError:
-    return MediaError(f"the picture is {width} x {height} pixels", hint=f"At most {MAX_PIXELS:,} pixels are opened.")
+def _too_big(found: str, limits: InputLimits) -> MediaError:
+    hint = f"Make it smaller, or {raised_by('media_pixels')}."
+    return MediaError(f"the picture has {found}; {limits.media_pixels:,} are allowed (CALLSHEET_LIMITS__MEDIA_PIXELS)", hint=hint)
 
 
-def _decode_image(image: ImageFile) -> None:
+def _decode_image(image: ImageFile, limits: InputLimits) -> None:
     """Read every pixel; of animations as many frames as a video's budget allows."""
     frames = getattr(image, "n_frames", 1)
-    budget = MAX_DECODED_PIXELS // max(1, image.width * image.height)
-    for index in range(min(frames, MAX_FRAMES, max(1, budget))):
+    budget = limits.media_decoded_pixels // max(1, image.width * image.height)
+    for index in range(min(frames, limits.media_frames, max(1, budget))):
         image.seek(index)
         image.load()
 
@@ -242,6 +235,7 @@ def _png_ends(file: BinaryIO) -> bool:
 class _Read:
     """What reading one stream has shown so far; times in seconds."""
 
+    limits: InputLimits
     packets: int = 0
     frames: int = 0
     pixels: int = 0
@@ -266,8 +260,8 @@ class _Read:
         """One more frame; ``whole`` ends when the budget is used up. Audio has no pixels and a bigger budget."""
         self.frames += 1
         self.pixels += pixels
-        limit = MAX_FRAMES if pixels else MAX_AUDIO_FRAMES
-        self.whole = self.whole and self.frames < limit and self.pixels < MAX_DECODED_PIXELS
+        limit = self.limits.media_frames if pixels else self.limits.media_audio_frames
+        self.whole = self.whole and self.frames < limit and self.pixels < self.limits.media_decoded_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +272,7 @@ class _Recording:
     container: str
     head: bytes
     size: int
+    limits: InputLimits
 
     def probe(self, *, decode: bool) -> MediaInfo:
         """Open, look, and with ``decode`` read to the end. Raises ``MediaError``."""
@@ -308,13 +303,13 @@ class _Recording:
         if codec is None:  # what FFmpeg does not know has no codec context, whatever the type says
             raise MediaError(f"the {self.container} file holds an unknown kind of picture or sound", hint="Make the file again.")
         width, height = (moving[0].width, moving[0].height) if moving else (None, None)
-        if width is not None and height is not None and width * height > MAX_PIXELS:
-            raise _too_big(width, height)
+        if width is not None and height is not None and width * height > self.limits.media_pixels:
+            raise _too_big(f"{width} x {height} pixels", self.limits)
         seconds = self._declared_seconds(opened, stream)
         if decode:
             seconds = self._read_through(opened, stream, seconds) or seconds
         elif seconds is None or self.container in _UNTIMED:
-            seconds = _demuxed(opened, stream).seconds or seconds
+            seconds = _demuxed(opened, stream, self.limits).seconds or seconds
         kind = MediaKind.VIDEO if moving else MediaKind.AUDIO
         return MediaInfo(kind, self._format(kind), self.size, width, height, seconds, codec)
 
@@ -335,7 +330,7 @@ class _Recording:
 
     def _read_through(self, opened: InputContainer, stream: VideoStream | AudioStream, declared: float | None) -> float | None:
         """Read all packets and decode what the budget allows, the end included. The seconds found where none are declared."""
-        read = _demuxed(opened, stream, decode=True)
+        read = _demuxed(opened, stream, self.limits, decode=True)
         if read.frames == 0:
             raise MediaError("nothing of it can be decoded", hint="Make or download the file again.")
         if read.whole and read.frames < 0.9 * read.packets and stream.type == "video":
@@ -345,7 +340,7 @@ class _Recording:
         timed = self.container not in _UNTIMED
         if timed and declared is not None and read.seconds < declared - max(0.5, 0.05 * declared):
             raise MediaError(f"it breaks off after {read.seconds:.1f} s of {declared:.1f} s", hint="Download the file again.")
-        if not read.whole and stream.type == "video" and _decoded_end(opened, stream, read.end) == 0:
+        if not read.whole and stream.type == "video" and _decoded_end(opened, stream, read) == 0:
             raise MediaError("its end cannot be decoded", hint="Make or download the file again.")
         return None if timed and declared is not None else read.seconds
 
@@ -361,8 +356,8 @@ class _Recording:
             )
 
 
-def _demuxed(opened: InputContainer, stream: VideoStream | AudioStream, *, decode: bool = False) -> _Read:
-    read = _Read(whole=decode)
+def _demuxed(opened: InputContainer, stream: VideoStream | AudioStream, limits: InputLimits, *, decode: bool = False) -> _Read:
+    read = _Read(limits, whole=decode)
     for packet in opened.demux(stream):
         if packet.size:
             read.note_packet(packet)
@@ -372,14 +367,14 @@ def _demuxed(opened: InputContainer, stream: VideoStream | AudioStream, *, decod
     return read
 
 
-def _decoded_end(opened: InputContainer, stream: VideoStream | AudioStream, end: float) -> int:
+def _decoded_end(opened: InputContainer, stream: VideoStream | AudioStream, read: _Read) -> int:
     """How many of the frames of the last second or so can be decoded."""
-    opened.seek(max(0, int((end - 1.0) * 1_000_000)))
+    opened.seek(max(0, int((read.end - 1.0) * 1_000_000)))
     frames = pixels = 0
     for frame in opened.decode(stream):
         frames += 1
         pixels += getattr(frame, "width", 0) * getattr(frame, "height", 0)
-        if pixels > MAX_DECODED_PIXELS:
+        if pixels > read.limits.media_decoded_pixels:
             break
     return frames
 

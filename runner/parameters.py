@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from runner.bounds import USUAL, InputLimits
 from runner.errors import CallsheetError, Mark
 from runner.fingerprint import AssetDigests
 from runner.manifest.model import TargetSpec
@@ -150,8 +151,9 @@ def is_link(value: str) -> bool:
 class MediaFiles:
     """Local media files: opened once, checked against each rule once, however many jobs use them."""
 
-    def __init__(self, root: Path, digests: AssetDigests) -> None:
+    def __init__(self, root: Path, digests: AssetDigests, limits: InputLimits = USUAL) -> None:
         self._root = root
+        self._limits = limits
         self._digests = digests
         self._opened: dict[Path, MediaInfo | Wrong] = {}
 
@@ -177,7 +179,7 @@ class MediaFiles:
         try:
             known = self._opened.get(path)
             if known is None:
-                known = self._opened[path] = probe(path)
+                known = self._opened[path] = probe(path, limits=self._limits)
         except FileNotFoundError:
             hint = f"paths are relative to {self._root.name}/; {_nearby(path)}"
             return Wrong(media.name, f"there is no file {value}", hint.rstrip("; "))

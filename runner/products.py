@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.bounds import USUAL, InputLimits
 from runner.catalogue import Catalogue
 from runner.checks import ProblemBook
 from runner.errors import CatalogueError, ManifestError, Problem, TemplateError
@@ -23,7 +24,9 @@ def product_record(product: Product) -> Record:
     return Record({**product.fields, "key": product.key}, "product")
 
 
-def read_products(manifest: Manifest, templates: Templates, variables: Record, problems: ProblemBook) -> Catalogue:
+def read_products(
+    manifest: Manifest, templates: Templates, variables: Record, problems: ProblemBook, limits: InputLimits = USUAL
+) -> Catalogue:
     """Read the catalogue; empty when it could not be read, which is noted."""
     spec = manifest.catalogue
     file = (spec.source or str(spec.path)) if spec.path is not None else str(manifest.path)
@@ -35,7 +38,7 @@ def read_products(manifest: Manifest, templates: Templates, variables: Record, p
         where = templates.expression(spec.where.value, mark=spec.where.mark) if spec.where else None
         derive = {name: templates.compile(text.value, mark=text.mark) for name, text in spec.fields.items()}
         return Catalogue.read(
-            _rows(manifest),
+            _rows(manifest, limits),
             file=file,
             key=spec.key,
             keep=(lambda product: where.test(context(product))) if where else None,
@@ -57,10 +60,10 @@ def _at_its_path(problem: Problem, file: str, path: Path | None) -> Problem:
     return replace(problem, mark=replace(problem.mark, file=str(path)))
 
 
-def _rows(manifest: Manifest) -> Iterator[tuple[int, Mapping[str, JSON]]]:
+def _rows(manifest: Manifest, limits: InputLimits) -> Iterator[tuple[int, Mapping[str, JSON]]]:
     spec = manifest.catalogue
     if spec.path is not None:
-        yield from open_source(spec.path, spec.format, records=spec.records).rows()
+        yield from open_source(spec.path, spec.format, records=spec.records, limits=limits).rows()
     elif spec.products is not None and isinstance(spec.products.value, tuple):
         for item in spec.products.value:
             row = item.plain()

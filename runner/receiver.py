@@ -20,6 +20,7 @@ import h11
 import msgspec
 from anyio.streams.stapled import MultiListener
 
+from runner.bounds import USUAL, InputLimits
 from runner.callbacks import Callbacks
 from runner.clock import Clock, WallClock
 from runner.errors import CallsheetError, UsageError
@@ -40,9 +41,14 @@ LINGER_SECONDS = 0.5
 class Bounds:
     """What one caller may use up. ``seconds`` for the whole of a connection, ``body`` in bytes."""
 
-    body: int = 256 * 1024
-    seconds: float = 10.0
-    connections: int = 256
+    body: int = USUAL.callback_bytes
+    seconds: float = USUAL.callback_seconds
+    connections: int = USUAL.callback_connections
+
+    @classmethod
+    def of(cls, limits: InputLimits) -> Bounds:
+        """The part of a run's limits that is about callers."""
+        return cls(limits.callback_bytes, limits.callback_seconds, limits.callback_connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +231,11 @@ class Ears:
         """``public`` is the base that providers are told; None: the socket's own address."""
         return cls(listener, Callbacks(public or local_address(listener), ledger_id))
 
-    def open(self, providers: Mapping[str, Provider], hear: Hear) -> AbstractAsyncContextManager[Receiver]:
+    def open(
+        self, providers: Mapping[str, Provider], hear: Hear, bounds: Bounds | None = None
+    ) -> AbstractAsyncContextManager[Receiver]:
         """Take callbacks while the context lasts."""
-        return receiving(self.listener, Receiver(self.callbacks, self.clock, providers=providers, hear=hear))
+        return receiving(self.listener, Receiver(self.callbacks, self.clock, bounds or Bounds(), providers=providers, hear=hear))
 
 
 @asynccontextmanager

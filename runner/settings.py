@@ -21,6 +21,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from runner.bounds import DEEPEST, LIMIT_PREFIX, USUAL, InputLimits, env_files
 from runner.errors import SettingsError
 from runner.model import JSON
 
@@ -124,6 +125,33 @@ class NetworkSettings(_Group):
     ca_file: Path | None = None
 
 
+class LimitSettings(_Group):
+    """Limits against hostile or broken input: the fields of ``bounds.InputLimits``, which says what each is for."""
+
+    template_chars: int = Field(USUAL.template_chars, gt=0)
+    template_seconds: float = Field(USUAL.template_seconds, gt=0, allow_inf_nan=False)
+    template_text_chars: int = Field(USUAL.template_text_chars, gt=0)
+    manifest_bytes: int = Field(USUAL.manifest_bytes, gt=0)
+    manifest_nodes: int = Field(USUAL.manifest_nodes, gt=0)
+    manifest_depth: int = Field(USUAL.manifest_depth, gt=0, le=DEEPEST)
+    manifest_files: int = Field(USUAL.manifest_files, gt=0)
+    matrix_cells: int = Field(USUAL.matrix_cells, gt=0)
+    prompt_bytes: int = Field(USUAL.prompt_bytes, gt=0)
+    catalogue_value_chars: int = Field(USUAL.catalogue_value_chars, gt=0, lt=2**31)
+    catalogue_line_chars: int = Field(USUAL.catalogue_line_chars, gt=0, lt=2**31)
+    catalogue_file_bytes: int = Field(USUAL.catalogue_file_bytes, gt=0)
+    catalogue_yaml_bytes: int = Field(USUAL.catalogue_yaml_bytes, gt=0)
+    catalogue_yaml_nodes: int = Field(USUAL.catalogue_yaml_nodes, gt=0)
+    catalogue_xml_elements: int = Field(USUAL.catalogue_xml_elements, gt=0)
+    media_pixels: int = Field(USUAL.media_pixels, gt=0)
+    media_frames: int = Field(USUAL.media_frames, gt=0)
+    media_decoded_pixels: int = Field(USUAL.media_decoded_pixels, gt=0)
+    media_audio_frames: int = Field(USUAL.media_audio_frames, gt=0)
+    callback_bytes: int = Field(USUAL.callback_bytes, gt=0)
+    callback_seconds: float = Field(USUAL.callback_seconds, gt=0, allow_inf_nan=False)
+    callback_connections: int = Field(USUAL.callback_connections, gt=0)
+
+
 Provider = KlingSettings | CreatifySettings | TopviewSettings | AkoolSettings
 
 
@@ -139,6 +167,7 @@ class Settings(BaseSettings):
     topview: TopviewSettings = TopviewSettings()
     akool: AkoolSettings = AkoolSettings()
     network: NetworkSettings = NetworkSettings()
+    limits: LimitSettings = LimitSettings()
     max_download_bytes: int = Field(2 * 1024**3, gt=0)
     """The largest result file to accept, in bytes."""
     webhook_marker_base: Annotated[str, BeforeValidator(_without_blanks), AfterValidator(_plain_url)] = (
@@ -226,17 +255,28 @@ def load_settings(root: Path, *, secrets_dir: Path | None = None) -> Settings:
 
     Raises ``SettingsError`` naming every variable that is unknown or wrong, never its value.
     """
-    folder = root if root.is_dir() else root.parent
     found: dict[str, _Found] = {}
     _add(found, _from_environment())
-    for file in dict.fromkeys([folder.resolve() / ".env", Path.cwd() / ".env"]):
+    for file in env_files(root):
         _add(found, _from_env_file(file))
     named = found.get(SECRETS_DIR)
     place = secrets_dir or (Path(named.value).expanduser() if named else None)
     if place is not None:
-        _add(found, _from_folder(place))
+        _add(found, _without_limits(_from_folder(place)))
     _refuse_unknown(found)
     return _build(found)
+
+
+def load_limits(root: Path) -> InputLimits:
+    """The limits alone, from the environment and the ``.env`` files that ``load_settings`` reads; other settings are not looked at.
+
+    Raises ``SettingsError`` naming every limit that is unknown or wrong.
+    """
+    found: dict[str, _Found] = {}
+    for sources in (_from_environment(), *map(_from_env_file, env_files(root))):
+        _add(found, (one for one in sources if one.name.startswith(LIMIT_PREFIX.rstrip("_"))))
+    _refuse_unknown(found)
+    return InputLimits(**_build(found).limits.model_dump())
 
 
 def rehearsal_settings(address: str) -> Settings:
@@ -300,6 +340,15 @@ def _from_folder(folder: Path) -> Iterator[_Found]:
             yield _Found(file.name.upper(), file.read_text("utf-8-sig"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("the secrets folder cannot be read", source=str(folder), hint=hint) from error
+
+
+def _without_limits(secrets: Iterator[_Found]) -> Iterator[_Found]:
+    """Limits are no secrets, and count before the secrets folder is known."""
+    for one in secrets:
+        if one.name.startswith(LIMIT_PREFIX):
+            hint = "Set it in the environment or in .env."
+            raise SettingsError(f"{one.name} (in {one.source}) is a limit, not a secret", source=one.source, hint=hint)
+        yield one
 
 
 def _refuse_unknown(found: Mapping[str, _Found]) -> None:

@@ -6,6 +6,7 @@ in a folder of their own, with a ledger that says so: they can never be mistaken
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.bounds import LIMIT_PREFIX, USUAL, InputLimits, env_files
 from runner.errors import ManifestError, Mark, Problem, SettingsError, UsageError
 from runner.naming import path_component
 
@@ -74,7 +76,7 @@ def manifest_path(given: Path) -> Path:
 
 
 def load_manifest(given: Path, overrides: Mapping[str, str]) -> Manifest:
-    """Read the manifest. Raises ``ManifestError`` with every problem."""
+    """Read the manifest, within the limits in force. Raises ``ManifestError`` with every problem, ``SettingsError``."""
     from runner.manifest.load import load
 
     path = manifest_path(given)
@@ -89,7 +91,36 @@ def load_manifest(given: Path, overrides: Mapping[str, str]) -> Manifest:
                 )
             ]
         )
-    return load(path, overrides=overrides)
+    return load(path, overrides=overrides, limits=input_limits(path))
+
+
+def input_limits(root: Path) -> InputLimits:
+    """The limits in force for a manifest in ``root`` (or at it). Loads the settings only when a limit is set. Raises ``SettingsError``."""
+    if not _mentioned(LIMIT_PREFIX.rstrip("_"), root):
+        return USUAL
+    from runner.settings import load_limits
+
+    return load_limits(root)
+
+
+def check_settings(given: Path) -> None:
+    """Refuse unknown variables and wrong values before anything else, as a run would; credentials may be missing. Raises ``SettingsError``."""
+    root = manifest_path(given)
+    if _mentioned("CALLSHEET_", root):
+        from runner.settings import load_settings
+
+        load_settings(root)
+
+
+def _mentioned(prefix: str, root: Path) -> bool:
+    """Whether a variable that begins so may be set. An ``.env`` file that cannot be read as it stands counts: the settings will say why."""
+    if any(name.upper().startswith(prefix) for name in os.environ):
+        return True
+    try:
+        texts = [file.read_bytes() for file in env_files(root) if file.is_file()]
+    except OSError:
+        return True
+    return any(prefix.encode() in text.upper() or b"\0" in text for text in texts)
 
 
 def overrides_of(pairs: list[str]) -> dict[str, str]:
@@ -132,12 +163,12 @@ def operations() -> Mapping[str, Operation]:
 
 @contextmanager
 def open_campaign(manifest: Manifest, folder: Folder) -> Iterator[Campaign]:
-    """Bind manifest and catalogue; remembers digests of input files in ``folder`` when that exists."""
+    """Bind manifest and catalogue, within the limits in force; remembers digests of input files in ``folder`` when that exists."""
     from runner.campaign import Campaign
     from runner.fingerprint import AssetDigests
 
     digests = AssetDigests(folder.digests if folder.root.is_dir() else None)
-    campaign = Campaign.open(manifest, operations(), digests)
+    campaign = Campaign.open(manifest, operations(), digests, input_limits(manifest.root))
     try:
         yield campaign
     finally:

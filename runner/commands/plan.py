@@ -11,7 +11,7 @@ import typer
 
 from runner.clock import WallClock
 from runner.errors import EXIT_OK
-from runner.workspace import folder_of, load_manifest, open_campaign, overrides_of, read_ledger
+from runner.workspace import check_settings, folder_of, load_manifest, open_campaign, overrides_of, read_ledger
 
 
 def command(
@@ -35,6 +35,7 @@ def command(
     from runner.planfile import plan_file, write_plan_file
     from runner.terminal.plans import as_document, as_lines, as_markdown
 
+    check_settings(manifest)
     loaded = load_manifest(manifest, overrides_of(var or []))
     folder = folder_of(loaded, rehearsal=rehearse)
     with open_campaign(loaded, folder) as campaign, read_ledger(folder) as ledger:

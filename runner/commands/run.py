@@ -23,7 +23,7 @@ from runner import __version__
 from runner.clock import WallClock
 from runner.errors import EXIT_INTERRUPTED, UsageError
 from runner.terminal.output import write_if_heard
-from runner.workspace import Folder, account, folder_of, load_manifest, open_campaign, overrides_of, user_name
+from runner.workspace import Folder, account, folder_of, input_limits, load_manifest, open_campaign, overrides_of, user_name
 
 if TYPE_CHECKING:
     from runner.budget import Budget
@@ -239,6 +239,7 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
     from runner.engines.local import EngineTools, LocalEngine
     from runner.gates import Gates
     from runner.limits import Pace
+    from runner.receiver import Bounds
     from runner.settings import Redactor
     from runner.wire import HttpWire, WireOptions
 
@@ -250,7 +251,8 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
         ledger.guard = redactor.values
         accounts = _accounts(plan, lanes, settings)
         await _record_start(ledger, accounts)
-        artifacts = ArtifactStore(folder.artifacts, rehearsal=wishes.rehearse)
+        limits = input_limits(plan.campaign.manifest.root)
+        artifacts = ArtifactStore(folder.artifacts, rehearsal=wishes.rehearse, limits=limits)
         artifacts.sweep()
         tools = EngineTools(
             ledger=ledger,
@@ -263,11 +265,12 @@ async def _drive(plan: Plan, ledger: Ledger, folder: Folder, wishes: Wishes, wor
             provenance={"campaign": ledger.header.campaign},
             submitting=not wishes.collect,
             callbacks=ears.callbacks if ears else None,
+            max_artifact_bytes=settings.max_download_bytes,
         )
         engine = LocalEngine(plan, accounts, tools)
         if ears:
             providers = {lane: settings.provider for lane, settings in accounts.items()}
-            await stack.enter_async_context(ears.open(providers, engine.hear))
+            await stack.enter_async_context(ears.open(providers, engine.hear, Bounds.of(limits)))
         return await _watched(engine, tally, wishes)
 
 
@@ -363,12 +366,12 @@ async def _watched(engine: LocalEngine, tally: Tally, wishes: Wishes) -> bool:
 
 
 def _uncollected(ledger: Ledger) -> list[str]:
-    """Which results that were paid for expire when."""
+    """Which results that were paid for expire when, and why the first of them is not stored."""
     from runner.providers import operation_facts
-    from runner.terminal.expiry import as_lines, expiries
+    from runner.terminal.expiry import as_lines, expiries, refused
 
     now = WallClock().now()
-    return list(as_lines(expiries(ledger, operation_facts(), now), now))
+    return [*as_lines(expiries(ledger, operation_facts(), now), now), *refused(ledger)]
 
 
 async def _record_start(ledger: Ledger, accounts: Mapping[str, LaneSettings]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.errors import EXIT_OK
-from runner.workspace import folder_of, load_manifest, open_campaign, overrides_of
+from runner.workspace import check_settings, folder_of, load_manifest, open_campaign, overrides_of
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> int:
     """Find every error that can be found without spending: in the manifest, catalogue, templates, parameters and media files."""
+    check_settings(manifest)
     from runner.terminal.plans import some
 
     loaded = load_manifest(manifest, overrides_of(var or []))

@@ -63,6 +63,8 @@ class EngineTools:
     """False only collects what is already paid for."""
     callbacks: Callbacks | None = None
     """Where providers may call back; None: nobody listens."""
+    max_artifact_bytes: int = 2 * 1024**3
+    """The largest result file to accept."""
 
 
 class LocalEngine:
@@ -191,6 +193,7 @@ class LocalEngine:
             pace=tools.pace,
             provenance=tools.provenance,
             callbacks=tools.callbacks,
+            max_artifact_bytes=tools.max_artifact_bytes,
             deadlines={name: _deadline(target) for name, target in self.plan.campaign.targets.items()},
         )
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+from runner.bounds import raised_by, size_shown
 from runner.errors import ManifestError, Mark
 from runner.manifest.reader import Reader, show, show_path, suggest
-from runner.yamltree import MAX_BYTES, Node, decode
+from runner.yamltree import Node, decode
 
-MAX_PROMPT_BYTES = 1024 * 1024
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -44,7 +44,7 @@ def exists(reader: Reader, path: Path, mark: Mark, what: str) -> bool:
     return not fault
 
 
-def read(reader: Reader, path: Path, mark: Mark, what: str, limit: int = MAX_BYTES) -> bytes | None:
+def read(reader: Reader, path: Path, mark: Mark, what: str, limit: int) -> bytes | None:
     """The file's bytes, at most one more than ``limit``; None (and a note at ``mark``) when it cannot be read."""
     if not exists(reader, path, mark, what):
         return None
@@ -58,11 +58,13 @@ def read(reader: Reader, path: Path, mark: Mark, what: str, limit: int = MAX_BYT
 
 def template(reader: Reader, path: Path, node: Node) -> str | None:
     """A prompt file's text; None (and a note) when there is none."""
-    data = read(reader, path, node.mark, "the prompt file", MAX_PROMPT_BYTES)
+    most = reader.limits.prompt_bytes
+    data = read(reader, path, node.mark, "the prompt file", most)
     if data is None:
         return None
-    if len(data) > MAX_PROMPT_BYTES:
-        reader.note(node.mark, f"the prompt file {show_path(path)} is larger than 1 MB", "name a text file", "file")
+    if len(data) > most:
+        message = f"the prompt file {show_path(path)} is larger than {size_shown(most)}"
+        reader.note(node.mark, message, f"name a text file; {raised_by('prompt_bytes')}", "file")
         return None
     try:
         text = decode(data, file=str(path))

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from runner.bounds import raised_by
 from runner.errors import Mark
 from runner.manifest import files
 from runner.manifest.reader import Reader, kind_of, show
 from runner.manifest.shape import FREE_KEY, MANIFEST, MERGED, VERSION, Kind
 from runner.yamltree import Node, parse
 
-MAX_FILES = 200
 MAX_CHAIN = 32
+"""Each link is a call within a call."""
 
 
 @dataclass(slots=True)
@@ -58,8 +59,10 @@ class _Walk:
             return {}
         if identity in self.seen:
             return {}
-        if len(self.chain) >= MAX_CHAIN or len(self.gathered.files) >= MAX_FILES:
-            self.reader.note(mark, "too many includes", f"at most {MAX_FILES} files, {MAX_CHAIN} deep", "include")
+        most = self.reader.limits.manifest_files
+        if len(self.chain) >= MAX_CHAIN or len(self.gathered.files) >= most:
+            more = f"; {raised_by('manifest_files')}" if len(self.gathered.files) >= most else ""
+            self.reader.note(mark, "too many includes", f"at most {most:,} files, {MAX_CHAIN} deep{more}", "include")
             return {}
         root = self._root(path, mark, what)
         if root is None:
@@ -73,10 +76,10 @@ class _Walk:
         return merged
 
     def _root(self, path: Path, mark: Mark, what: str) -> Node | None:
-        data = files.read(self.reader, path, mark, what)
+        data = files.read(self.reader, path, mark, what, self.reader.limits.manifest_bytes)
         if data is None:
             return None
-        parsed = parse(data, file=str(path))
+        parsed = parse(data, file=str(path), limits=self.reader.limits)
         self.reader.spoil(parsed.problems)
         if parsed.root is not None and not isinstance(parsed.root.value, Mapping):
             self.reader.wrong(parsed.root, (Kind.MAPPING,), what)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from runner.bounds import USUAL, InputLimits
 from runner.errors import ManifestError, Mark, Problem
 from runner.manifest import sections
 from runner.manifest.files import entries_of
@@ -24,13 +25,13 @@ from runner.yamltree import Node
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def load(path: Path, *, overrides: Mapping[str, str] = _NOTHING) -> Manifest:
+def load(path: Path, *, overrides: Mapping[str, str] = _NOTHING, limits: InputLimits = USUAL) -> Manifest:
     """Read the manifest at ``path`` with all that it includes; ``overrides`` replace variables.
 
     Raises ``ManifestError`` with every problem, sorted by place (the manifest's own first, then those of other files).
     """
     path = Path(os.path.normpath(path))
-    reader = Reader()
+    reader = Reader(limits)
     gathered = gather(reader, path)
     if gathered.complete:
         missing = {name: key for name, key in MANIFEST.items() if name not in gathered.present}

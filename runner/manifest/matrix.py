@@ -10,13 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from runner.bounds import raised_by
 from runner.errors import Mark
 from runner.manifest.model import AxisValue, MatrixSpec, value_text
 from runner.manifest.reader import Reader, choices, short, show
 from runner.manifest.shape import MATRIX_WORDS, RESERVED_AXES, Kind
 from runner.yamltree import Node
 
-MAX_CELLS = 4096
 MAX_EXTRAS = 1000
 _VALUES = (Kind.TEXT, Kind.NUMBER, Kind.FLAG)
 
@@ -70,8 +70,9 @@ def read_matrix(reader: Reader, node: Node, where: str) -> MatrixSpec | None:
     mark = node.key_mark or node.mark
     if not axes and not include and len(reader.problems) == before:
         reader.note(mark, f"{where} has no axes", "add one: `aspect_ratio: [9x16, 1x1]`", "matrix")
-    if math.prod(len(values) for values in axes.values()) > MAX_CELLS:
-        reader.note(mark, f"{where} makes more than {MAX_CELLS} combinations", "split the target", "matrix")
+    if math.prod(len(values) for values in axes.values()) > reader.limits.matrix_cells:
+        message = f"{where} makes more than {reader.limits.matrix_cells} combinations"
+        reader.note(mark, message, f"split the target; {raised_by('matrix_cells')}", "matrix")
     if len(reader.problems) > before:
         return None
     return spec if _check_cells(reader, spec, where) else None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import PurePath
 
+from runner.bounds import USUAL, InputLimits
 from runner.errors import Mark, Problem
 from runner.manifest.model import Text
 from runner.manifest.shape import MAX_NAME, NAME, Key, Kind, Shape
@@ -36,7 +37,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 class Reader:
     """Collects problems while a manifest is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: InputLimits = USUAL) -> None:
+        self.limits = limits
         self.problems: list[Problem] = []
         self._spoiled: set[tuple[str, int, int]] = set()
 

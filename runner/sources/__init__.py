@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from runner.bounds import USUAL, InputLimits
 from runner.errors import CatalogueError
 from runner.seams import Source
 from runner.sources.delimited import DelimitedSource
@@ -59,7 +60,14 @@ _EXTENSIONS: Mapping[str, str] = {
 _WITH_RECORDS = ("json", "yaml")
 
 
-def open_source(path: Path, format: str | None, *, records: str | None = None, encoding: str | None = None) -> Source:  # noqa: A002 - the manifest's own word
+def open_source(
+    path: Path,
+    format: str | None,  # noqa: A002 - the manifest's own word
+    *,
+    records: str | None = None,
+    encoding: str | None = None,
+    limits: InputLimits = USUAL,
+) -> Source:
     """The reader for ``path``. ``format`` None: guessed from the name and, for delimited files, from the header.
 
     ``records`` is the dotted path to the list inside a JSON or YAML document; ``encoding`` names a text encoding that the file
@@ -67,7 +75,7 @@ def open_source(path: Path, format: str | None, *, records: str | None = None, e
     """
     file = str(path)
     read_head(path)
-    options = Options(records, encoding)
+    options = Options(records, encoding, limits)
     if format is None:
         name = _guessed(path, options)
     else:

@@ -22,16 +22,14 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.bounds import raised_by
 from runner.errors import CatalogueError
 from runner.model import JSON
-from runner.sources.opening import MAX_FIELD_CHARS, Options, read_lines
+from runner.sources.opening import Options, read_lines
 
 _DELIMITERS = ",;\t|"
 _MAX_HEADER_LINES = 20
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-
-# The csv module has one limit for the whole process; its default of 128 KiB is too small for product pages.
-csv.field_size_limit(MAX_FIELD_CHARS)
 
 
 class Record(NamedTuple):
@@ -71,6 +69,8 @@ class DelimitedSource:
 def _records(path: Path, options: Options, delimiter: str | None) -> Iterator[Record]:
     """The header record, then the others; blank lines are left out."""
     file = str(path)
+    # The csv module has one limit for the whole process; its default of 128 KiB is too small for product pages.
+    csv.field_size_limit(options.limits.catalogue_value_chars)
     lines = read_lines(path, options)
     skipped = 0
     for first in lines:
@@ -93,7 +93,7 @@ def _records(path: Path, options: Options, delimiter: str | None) -> Iterator[Re
         except StopIteration:
             return
         except csv.Error as error:
-            raise _broken(error, file, line, delimiter) from error
+            raise _broken(error, file, line, delimiter, options) from error
         if cells:
             yield Record(line, cells)
 
@@ -113,14 +113,14 @@ def _sniffed(start: list[str], lines: Iterator[str]) -> str:
         start.append(more)
 
 
-def _broken(error: csv.Error, file: str, line: int, delimiter: str) -> CatalogueError:
+def _broken(error: csv.Error, file: str, line: int, delimiter: str, options: Options) -> CatalogueError:
     words = str(error)
     if "field larger" in words:
         return CatalogueError(
-            f"a value in this record is longer than {MAX_FIELD_CHARS:,} characters",
+            f"a value in this record is longer than {options.limits.catalogue_value_chars:,} characters",
             file=file,
             row=line,
-            hint='look for a quote (") that is opened here and never closed',
+            hint=f'look for a quote (") that is opened here and never closed; {raised_by("catalogue_value_chars")}',
         )
     if "unexpected end" in words:
         return CatalogueError(

@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import BinaryIO
 from xml.etree.ElementTree import ParseError
 
+from runner.bounds import raised_by
 from runner.errors import CatalogueError
 from runner.model import JSON
-from runner.sources.opening import MAX_FIELD_CHARS, Options, read_head
+from runner.sources.opening import Options, read_head
 from runner.sources.plaintext import plain_text
 
 _CHUNK_BYTES = 65_536
 _MAX_DEPTH = 32
-_MAX_ELEMENTS = 10_000
+_HINT_CLOSED = "check that every <item> is closed"
 _ROOTS = frozenset(("rss", "feed", "RDF"))
 _ITEMS = frozenset(("item", "entry"))
 _MERCHANT = frozenset(("base.google.com/ns/1.0", "base.google.com/cns/1.0"))
@@ -75,7 +76,7 @@ class GoogleMerchantSource:
         head = read_head(self.path)
         if not head.strip():
             raise CatalogueError("the file is empty", file=str(self.path), hint="download the feed again")
-        reading = _Reading(str(self.path), self.options.encoding)
+        reading = _Reading(str(self.path), self.options)
         with self.path.open("rb") as stream:
             for chunk in reading.without_leading_space(stream):
                 trouble = reading.feed(chunk)
@@ -101,11 +102,12 @@ class _Element:
 class _Reading:
     """The parser and what it reports to: builds one item at a time and queues the finished ones."""
 
-    def __init__(self, file: str, encoding: str | None) -> None:
+    def __init__(self, file: str, options: Options) -> None:
         from defusedxml.ElementTree import DefusedXMLParser
 
         self.items: deque[tuple[int, dict[str, JSON]]] = deque()
         self._file = file
+        self._limits = options.limits
         self._offset = 0
         self._depth = 0
         self._open: list[_Element] = []
@@ -113,7 +115,7 @@ class _Reading:
         self._elements = 0
         self._chars = 0
         self._kinds: dict[str, tuple[str, str]] = {}
-        self._parser = DefusedXMLParser(target=self, encoding=encoding, forbid_dtd=True)
+        self._parser = DefusedXMLParser(target=self, encoding=options.encoding, forbid_dtd=True)
 
     def without_leading_space(self, stream: BinaryIO) -> Iterator[bytes | None]:
         """The file in pieces, then None. Space before the XML declaration, a common fault of feed plug-ins, is left out."""
@@ -182,8 +184,11 @@ class _Reading:
                 return
             self._begun, self._elements, self._chars = self._line(), 0, 0
         self._elements += 1
-        if len(self._open) > _MAX_DEPTH or self._elements > _MAX_ELEMENTS:
-            raise self._error("this item has far too many elements", hint="check that every <item> is closed")
+        if len(self._open) > _MAX_DEPTH:
+            raise self._error(f"this item has too many elements within each other: more than {_MAX_DEPTH}", hint=_HINT_CLOSED)
+        if self._elements > (most := self._limits.catalogue_xml_elements):
+            hint = f"{_HINT_CLOSED}; {raised_by('catalogue_xml_elements')}"
+            raise self._error(f"this item has too many elements: more than {most:,}", hint=hint)
         rel = attributes.get("rel", "alternate")
         element = _Element(kind, name, attributes.get("href", "") if rel == "alternate" else "")
         if self._open:
@@ -194,10 +199,9 @@ class _Reading:
         """Text stands in the current element."""
         if self._open:
             self._chars += len(text)
-            if self._chars > MAX_FIELD_CHARS:
-                raise self._error(
-                    f"this item holds more than {MAX_FIELD_CHARS:,} characters", hint="check that every <item> is closed"
-                )
+            if self._chars > (most := self._limits.catalogue_value_chars):
+                hint = f"{_HINT_CLOSED}; {raised_by('catalogue_value_chars')}"
+                raise self._error(f"this item holds more than {most:,} characters", hint=hint)
             self._open[-1].text.append(text)
 
     def end(self, _tag: str) -> None:

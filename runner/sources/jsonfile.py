@@ -19,8 +19,6 @@ from runner.errors import CatalogueError
 from runner.model import JSON
 from runner.sources.opening import Options, read_whole
 
-MAX_BYTES = 512 * 1_048_576
-
 
 @dataclass(frozen=True, slots=True)
 class JsonSource:
@@ -31,7 +29,7 @@ class JsonSource:
 
     def rows(self) -> Iterator[tuple[int, Mapping[str, JSON]]]:
         """(line, fields), lazily. Raises ``CatalogueError``."""
-        data = read_whole(self.path, self.options, max_bytes=MAX_BYTES)
+        data = read_whole(self.path, self.options, limit="catalogue_file_bytes")
         if not data.strip():
             raise self._error("the file is empty", hint="write a JSON list of products")
         self._check(data)

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from runner.bounds import USUAL, InputLimits, raised_by
 from runner.errors import CatalogueError
-
-MAX_FIELD_CHARS = 1_048_576
-"""The longest single value in a catalogue."""
-
-MAX_LINE_CHARS = 16 * 1_048_576
-"""The longest line; a longer one is no line of a catalogue."""
 
 _HEAD_BYTES = 4096
 
@@ -49,6 +44,7 @@ class Options:
     """Dotted path to the list of products inside a JSON or YAML document."""
     encoding: str | None = None
     """The text encoding; None: found out as this module says."""
+    limits: InputLimits = USUAL
 
 
 def read_head(path: Path) -> bytes:
@@ -116,18 +112,20 @@ def read_lines(path: Path, options: Options, *, newline: str = "") -> Iterator[s
         stream = path.open(encoding=encoding, errors="surrogateescape", newline=newline)
     except LookupError as error:
         raise CatalogueError(f"{encoding} is not an encoding of text", file=str(path), hint="write for example utf-8") from error
+    most = options.limits.catalogue_line_chars
     with stream:
         number = 0
-        while line := _next_line(stream, path, number + 1):
+        while line := _next_line(stream, path, number + 1, most):
             number += 1
-            if "\0" in line or not line.isascii() or len(line) > MAX_LINE_CHARS:
+            if "\0" in line or not line.isascii() or len(line) > most:
+                _check_length(line, most, str(path), number)
                 check_text(line, file=str(path), row=number, encoding=encoding)
             yield line
 
 
-def _next_line(stream: TextIO, path: Path, row: int) -> str:
+def _next_line(stream: TextIO, path: Path, row: int, most: int) -> str:
     try:
-        return stream.readline(MAX_LINE_CHARS + 1)
+        return stream.readline(most + 1)
     except UnicodeDecodeError as error:
         # Surrogates stand in for bytes from 0x80 on only; the file is read in blocks, so the row is the earliest it can be.
         raise CatalogueError(
@@ -135,15 +133,14 @@ def _next_line(stream: TextIO, path: Path, row: int) -> str:
         ) from error
 
 
+def _check_length(line: str, most: int, file: str, row: int) -> None:
+    if len(line) > most:
+        hint = f"check that this is the catalogue file; {raised_by('catalogue_line_chars')}"
+        raise CatalogueError(f"this line is longer than {most:,} characters", file=file, row=row, hint=hint)
+
+
 def check_text(line: str, *, file: str, row: int, encoding: str) -> None:
-    """Refuse a line that is too long, holds a zero character, or has bytes that the encoding could not read."""
-    if len(line) > MAX_LINE_CHARS:
-        raise CatalogueError(
-            f"this line is longer than {MAX_LINE_CHARS:,} characters",
-            file=file,
-            row=row,
-            hint="check that this is the catalogue file",
-        )
+    """Refuse a line that holds a zero character, or has bytes that the encoding could not read."""
     if "\0" in line:
         raise CatalogueError(
             "this line holds a zero character, so the file is damaged or not text",
@@ -170,15 +167,18 @@ def _undecodable(char: str, encoding: str) -> str:
     return f"this line is not {encoding.removesuffix('-sig').upper()}: byte 0x{byte:02X} does not fit{guess}"
 
 
-def read_whole(path: Path, options: Options, *, max_bytes: int) -> bytes:
-    """The whole file as UTF-8 without a byte order mark. Raises ``CatalogueError`` as ``read_lines`` does, and beyond ``max_bytes``."""
+def read_whole(path: Path, options: Options, *, limit: str) -> bytes:
+    """The whole file as UTF-8 without a byte order mark. Raises ``CatalogueError`` as ``read_lines`` does, and beyond ``limit``,
+    the field of ``InputLimits`` that counts its bytes.
+    """
+    most: int = getattr(options.limits, limit)
     encoding = encoding_of(path, options)
     size = path.stat().st_size
-    if size > max_bytes:
+    if size > most:
         raise CatalogueError(
-            f"the file has {size:,} bytes; a document that must be read in one piece may have {max_bytes:,}",
+            f"the file has {size:,} bytes; a document that must be read in one piece may have {most:,}",
             file=str(path),
-            hint="write the products as JSON lines (.jsonl) or CSV, which are read row by row",
+            hint=f"write the products as JSON lines (.jsonl) or CSV, which are read row by row; or {raised_by(limit)}",
         )
     data = path.read_bytes()
     try:

@@ -18,14 +18,13 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from runner.bounds import raised_by
 from runner.errors import CatalogueError
 from runner.model import JSON
 from runner.sources.opening import Options, read_whole
 
-MAX_BYTES = 32 * 1_048_576
-MAX_VALUES = 100_000
-"""In one product, aliases counted as often as they are used."""
 MAX_DEPTH = 64
+"""Of one product: what is built from it is walked by functions that call themselves."""
 
 
 class _Constructor(SafeConstructor):
@@ -59,7 +58,7 @@ class YamlSource:
 
     def rows(self) -> Iterator[tuple[int, Mapping[str, JSON]]]:
         """(line, fields). Raises ``CatalogueError``."""
-        text = read_whole(self.path, self.options, max_bytes=MAX_BYTES).decode()
+        text = read_whole(self.path, self.options, limit="catalogue_yaml_bytes").decode()
         yaml = YAML(typ="safe", pure=True)
         yaml.Constructor = _Constructor
         for node in self._list(self._composed(yaml, text)):
@@ -125,14 +124,17 @@ class YamlSource:
 
     def _check_size(self, product: Node, line: int) -> None:
         """Refuse a product that its aliases make huge or endless, before anything is built from it."""
-        count = 0
+        count, most = 0, self.options.limits.catalogue_yaml_nodes
         waiting: list[tuple[Node, int]] = [(product, 0)]
         while waiting:
             node, depth = waiting.pop()
             count += 1
-            if count > MAX_VALUES or depth > MAX_DEPTH:
-                hint = "write the values out; an alias must not hold itself"
-                raise self._error("the anchors and aliases of this product make it far too large", row=line, hint=hint)
+            if depth > MAX_DEPTH:
+                hint = "flatten it; an alias must not hold itself"
+                raise self._error(f"this product is nested deeper than {MAX_DEPTH} levels, aliases followed", row=line, hint=hint)
+            if count > most:
+                hint = f"write less into it; {raised_by('catalogue_yaml_nodes')}"
+                raise self._error(f"this product has more than {most:,} values, aliases counted", row=line, hint=hint)
             if isinstance(node, SequenceNode):
                 waiting.extend((inner, depth + 1) for inner in node.value)
             elif isinstance(node, MappingNode):

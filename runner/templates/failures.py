@@ -12,6 +12,7 @@ from typing import Final
 import jinja2
 from jinja2.exceptions import SecurityError
 
+from runner.bounds import raised_by
 from runner.errors import TemplateError
 from runner.templates.meter import TooMuch
 from runner.templates.record import LazyText, Record, label_of
@@ -41,7 +42,9 @@ def explain(error: Exception, context: Mapping[str, object]) -> TemplateError:
     if isinstance(error, Missing):
         return _missing(error, context)
     if isinstance(error, TooMuch):
-        return TemplateError(f"the template was stopped: {error}", hint="Make it do less, or prepare the data in the catalogue.")
+        more = f"; or {raised_by(error.limit)}" if error.limit else ""
+        hint = f"Make it do less, or prepare the data in the catalogue{more}."
+        return TemplateError(f"the template was stopped: {error}", hint=hint)
     if isinstance(error, SecurityError):
         return TemplateError(f"not allowed in a template: {error}", hint="Use fields, filters and the listed text methods only.")
     if isinstance(error, RecursionError):

@@ -21,7 +21,11 @@ _CLOCK_EVERY: Final = 5_000
 
 
 class TooMuch(Exception):
-    """The template wants more than it may have. The text says of what."""
+    """The template wants more than it may have. The text says of what; ``limit`` is the ``InputLimits`` field that allows more, if one does."""
+
+    def __init__(self, message: str, *, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class Meter(threading.local):
@@ -51,15 +55,16 @@ class Meter(threading.local):
         left = self._left = self._left - units
         if left < self._check_below:
             if left < 0:
-                raise TooMuch(f"it takes more than {self._max_work:,} units of work")
+                raise TooMuch(f"it takes more than {self._max_work:,} units of work", limit="template_chars")
             if time.monotonic() > self._deadline:
-                raise TooMuch(f"it takes longer than {self._max_seconds:g} s")
+                raise TooMuch(f"it takes longer than {self._max_seconds:g} s", limit="template_seconds")
             self._check_below = left - _CLOCK_EVERY
 
     def predict(self, size: int) -> None:
         """Refuse a value before it is made. Raises ``TooMuch``."""
         if size > self.max_value:
-            raise TooMuch(f"it makes a value of about {size:,} characters or elements; {self.max_value:,} are allowed")
+            message = f"it makes a value of about {size:,} characters or elements; {self.max_value:,} are allowed"
+            raise TooMuch(message, limit="template_chars")
 
     def weigh(self, value: object, *, strict: bool = False) -> int:
         """Characters and elements in ``value``, counted as often as printing would meet them, and charged.

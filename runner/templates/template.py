@@ -3,8 +3,8 @@
 Owns ``Templates`` (one per manifest: one sandbox, one cache) and ``Template`` (one text at one place). A template reads its context
 and nothing else. Jinja2 is loaded when the first text with Jinja2 in it is compiled.
 
-Bounds of one rendering, prompts within prompts included: 1,000,000 characters, 4,000,000 units of work (about one character or list
-element each, ten for a call), 2 seconds. A value is refused before it grows past the first.
+Bounds of one rendering, prompts within prompts included (``InputLimits``): characters of a value, four units of work for each of them
+(about one character or list element each, ten for a call), seconds. A value is refused before it grows past the first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from runner.bounds import USUAL, InputLimits, raised_by
 from runner.errors import Mark, TemplateError
 from runner.model import JSON
 from runner.templates.record import plain
@@ -21,11 +22,6 @@ from runner.templates.reference import Reference
 if TYPE_CHECKING:
     from runner.templates.code import Code
     from runner.templates.sandbox import Sandbox
-
-MAX_CHARS: Final = 1_000_000
-MAX_SECONDS: Final = 2.0
-MAX_TEMPLATE: Final = 200_000
-"""Characters of a template's own text."""
 
 _JINJA: Final = re.compile(r"\{[{%#]")
 _NEWLINE: Final = re.compile(r"\r\n|\r")
@@ -36,11 +32,10 @@ T = TypeVar("T")
 
 
 class Templates:
-    """All templates of one manifest. ``max_chars`` and ``max_seconds`` bound one rendering."""
+    """All templates of one manifest. ``limits`` bound a template's text and one rendering."""
 
-    def __init__(self, *, max_chars: int = MAX_CHARS, max_seconds: float = MAX_SECONDS) -> None:
-        self._max_chars = max_chars
-        self._max_seconds = max_seconds
+    def __init__(self, limits: InputLimits = USUAL) -> None:
+        self._limits = limits
         self._sandbox: Sandbox | None = None
         self._codes: dict[tuple[str, bool], Code] = {}
 
@@ -71,10 +66,12 @@ class Templates:
         from runner.templates.code import Code
         from runner.templates.sandbox import Sandbox
 
-        if len(text) > MAX_TEMPLATE:
-            raise TemplateError(f"the template has {len(text):,} characters; {MAX_TEMPLATE:,} are allowed", mark=mark, line=1)
+        most = self._limits.template_text_chars
+        if len(text) > most:
+            hint = f"Shorten it, or {raised_by('template_text_chars')}."
+            raise TemplateError(f"the template has {len(text):,} characters; {most:,} are allowed", mark=mark, line=1, hint=hint)
         if self._sandbox is None:
-            self._sandbox = Sandbox(self._max_chars, self._max_seconds)
+            self._sandbox = Sandbox(self._limits.template_chars, self._limits.template_seconds)
         try:
             code = Code(self._sandbox, text, expression=expression)
         except TemplateError as error:

@@ -51,6 +51,17 @@ def _since(ledger: Ledger, key: str) -> float:
     return done if done is not None else ledger.jobs[key].submitted_at
 
 
+def refused(ledger: Ledger) -> Iterator[str]:
+    """Why the first of the results that are there could not be stored, and how many more are not; empty when none was refused."""
+    collecting = [job.key for job in ledger.jobs.values() if job.state is State.COLLECTING]
+    for key in collecting:
+        last = next((event for event in reversed(ledger.life(key)) if isinstance(event, ev.CollectDeferred)), None)
+        if last is not None:
+            more = f" ({len(collecting) - 1:,} more wait too)" if len(collecting) > 1 else ""
+            yield f"{key} is not stored yet{more}: {last.message}"
+            return
+
+
 def _sum(operation: str, ends: list[float | None], now: float) -> Expiry:
     known = [end for end in ends if end is not None]
     future = [end for end in known if end > now]

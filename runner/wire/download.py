@@ -26,6 +26,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _EXPIRED = frozenset({403, 404, 410})
 _PARTIAL = frozenset({204, 205, 206})
+_HINT_SIZE = "If such files are expected, set CALLSHEET_MAX_DOWNLOAD_BYTES to allow more; then the same command collects it."
 _HINT_AGAIN = "Collecting it again costs nothing."
 _HINT_FRESH = "A fresh link from the provider may help."
 
@@ -169,7 +170,7 @@ class Download:
                         raise self._failed(f"it took longer than {self._options.download_seconds:g} s", hint=_HINT_AGAIN)
                     await sink.write(piece)
         except AnswerTooLarge as error:
-            raise self._failed(str(error), hint="If such files are expected, raise the size limit.") from error
+            raise self._failed(f"{error} (CALLSHEET_MAX_DOWNLOAD_BYTES)", hint=_HINT_SIZE) from error
 
     def _failed(self, why: str, *, hint: str, status: int = 0, expired: bool = False) -> DownloadFailed:
         return DownloadFailed(f"cannot download {shown(self._first)}: {why}", status=status, expired=expired, hint=hint)

@@ -67,7 +67,9 @@ def reason(error: BaseException, options: WireOptions) -> str:
     """Why it failed, in words that hold nothing of the request."""
     links = list(_causes(error))
     for link in links:
-        if isinstance(link, TornAnswer | AnswerTooLarge | InternalAddress | UnusableProxy):
+        if isinstance(link, AnswerTooLarge):
+            return f"{link} (CALLSHEET_NETWORK__MAX_ANSWER_BYTES)"
+        if isinstance(link, TornAnswer | InternalAddress | UnusableProxy):
             return str(link)
         if isinstance(link, socket.gaierror):
             return "the host name could not be resolved"

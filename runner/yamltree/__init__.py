@@ -10,6 +10,6 @@ like. Everything else stays text: ``yes``, ``on``, ``9x16``, ``1_000``, dates, a
 
 from runner.yamltree.page import decode
 from runner.yamltree.scalars import Scalar, scalar
-from runner.yamltree.tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, Node, Parsed, parse
+from runner.yamltree.tree import Node, Parsed, parse
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Node", "Parsed", "Scalar", "decode", "parse", "scalar"]
+__all__ = ["Node", "Parsed", "Scalar", "decode", "parse", "scalar"]

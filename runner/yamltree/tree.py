@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from ruamel.yaml.events import (
     AliasEvent,
@@ -20,17 +21,13 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from runner.bounds import USUAL, InputLimits, raised_by, size_shown
 from runner.errors import ManifestError, Mark, Problem
 from runner.model import JSON
 from runner.yamltree.inside import inside
 from runner.yamltree.page import CONTROL, SHOWN, Page, decode
 from runner.yamltree.scalars import Scalar, scalar
 from runner.yamltree.syntax import TEMPLATE_HINT, events
-
-MAX_BYTES = 10 * 1024 * 1024
-MAX_NODES = 200_000
-"""Values in one document, every alias counted as often as it is used."""
-MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +63,17 @@ class Parsed:
         return self.root
 
 
-def parse(data: bytes, *, file: str, max_bytes: int = MAX_BYTES) -> Parsed:
+def parse(data: bytes, *, file: str, limits: InputLimits = USUAL) -> Parsed:
     """Read one YAML document from UTF-8 bytes; ``file`` is the name that marks carry. Never raises for bad input."""
-    if len(data) > max_bytes:
-        message = f"the file is larger than {max_bytes // (1024 * 1024)} MB"
-        return Parsed(None, (Problem(Mark(file, 1, 1), message, "split it, or move data into a catalogue file", "size"),))
+    if len(data) > limits.manifest_bytes:
+        message = f"the file is larger than {size_shown(limits.manifest_bytes)}"
+        hint = f"split it, or move data into a catalogue file; {raised_by('manifest_bytes')}"
+        return Parsed(None, (Problem(Mark(file, 1, 1), message, hint, "size"),))
     try:
         text = decode(data, file=file)
     except ManifestError as error:
         return Parsed(None, tuple(error.problems))
-    return _Builder(Page(text, file)).build()
+    return _Builder(Page(text, file), limits).build()
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -137,8 +135,9 @@ class _Built:
 class _Builder:
     """Turns the events of one document into nodes, with an explicit stack."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, limits: InputLimits) -> None:
         self.page = page
+        self.limits = limits
         self.problems: list[Problem] = []
         self.frames: list[_Frame] = []
         self.anchors: dict[str, _Built | None] = {}
@@ -161,6 +160,11 @@ class _Builder:
 
     def _note(self, mark: Mark, message: str, hint: str, code: str) -> None:
         self.problems.append(Problem(mark, message, hint, code))
+
+    def _too_deep(self, mark: Mark) -> NoReturn:
+        message = f"values are nested deeper than {self.limits.manifest_depth} levels"
+        self._note(mark, message, f"flatten them; {raised_by('manifest_depth')}", "depth")
+        raise _Stop
 
     def _take(self, event: Event) -> None:
         if isinstance(event, ScalarEvent):
@@ -296,9 +300,8 @@ class _Builder:
         tag = str(event.tag or "!")
         if tag not in {"!", _TAG + ("map" if mapping else "seq")}:
             self._bad_tag(tag, mark)
-        if len(self.frames) >= MAX_DEPTH:
-            self._note(mark, f"values are nested deeper than {MAX_DEPTH} levels", "flatten them", "depth")
-            raise _Stop
+        if len(self.frames) >= self.limits.manifest_depth:
+            self._too_deep(mark)
         if event.anchor:
             self.anchors[event.anchor] = None
         self.frames.append(_Frame(mapping, mark, index, event.anchor))
@@ -331,17 +334,16 @@ class _Builder:
     def _place(self, built: _Built, span: tuple[int, int], *, merge: bool = False) -> None:
         """Put a finished node, written at ``span`` of the text, where it belongs: root, list, key or value."""
         self.nodes += built.size
-        if self.nodes > MAX_NODES:
-            mark = self.page.mark(span[0])
-            self._note(mark, f"the document has more than {MAX_NODES:,} values, aliases counted", "split it", "size")
+        if self.nodes > self.limits.manifest_nodes:
+            message = f"the document has more than {self.limits.manifest_nodes:,} values, aliases counted"
+            self._note(self.page.mark(span[0]), message, f"split it; {raised_by('manifest_nodes')}", "size")
             raise _Stop
         if not self.frames:
             self.root = built.node
             return
         frame = self.frames[-1]
-        if len(self.frames) + built.height > MAX_DEPTH:
-            self._note(self.page.mark(span[0]), f"values are nested deeper than {MAX_DEPTH} levels", "flatten them", "depth")
-            raise _Stop
+        if len(self.frames) + built.height > self.limits.manifest_depth:
+            self._too_deep(self.page.mark(span[0]))
         frame.size += built.size
         frame.height = max(frame.height, built.height)
         if not frame.mapping:

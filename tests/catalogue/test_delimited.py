@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.bounds import USUAL
 from runner.errors import CatalogueError
 from runner.model import JSON
 from runner.sources import open_source
-from runner.sources.opening import MAX_FIELD_CHARS
 
 STEADY = settings(derandomize=True, database=None, deadline=None)
 
@@ -158,8 +158,8 @@ def test_rows_before_a_fault_are_given(tmp_path: Path) -> None:
 
 def test_huge_values(tmp_path: Path) -> None:
     """A value up to the limit is read; one beyond it is refused where its record begins."""
-    assert len(str(read(tmp_path, f'a,b\n1,"{"x" * MAX_FIELD_CHARS}"\n')[0][1]["b"])) == MAX_FIELD_CHARS
-    error = refused(tmp_path, f'a,b\n1,2\n3,"4\n{"x" * (MAX_FIELD_CHARS + 1)}"\n')
+    assert len(str(read(tmp_path, f'a,b\n1,"{"x" * USUAL.catalogue_value_chars}"\n')[0][1]["b"])) == USUAL.catalogue_value_chars
+    error = refused(tmp_path, f'a,b\n1,2\n3,"4\n{"x" * (USUAL.catalogue_value_chars + 1)}"\n')
     assert error.row == 3
     assert "longer than 1,048,576" in error.message
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.bounds import USUAL
 from runner.errors import ManifestError, Problem
 from runner.model import JSON
-from runner.yamltree import MAX_BYTES, Node, parse, scalar
+from runner.yamltree import Node, parse, scalar
 
 
 def plain(text: str) -> JSON:
@@ -335,7 +336,7 @@ def test_hostile_documents(name: str) -> None:
 
 def test_a_file_that_is_too_large() -> None:
     """Eleven megabytes are refused before anything is read from them."""
-    (found,) = problems(b"a" * (MAX_BYTES + 1))
+    (found,) = problems(b"a" * (USUAL.manifest_bytes + 1))
     assert found.code == "size"
     assert "10 MB" in found.message
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from runner.bounds import InputLimits
 from runner.errors import Mark, TemplateError
 from runner.templates import FILTERS, PromptBook, Record, Reference, Template, Templates
 
@@ -592,7 +593,7 @@ def test_the_result_is_bounded() -> None:
     """A million characters may come out, not one more."""
     assert len(render("{{ 'x' * 1000000 }}")) == 1_000_000
     assert "1,000,000" in failure("{{ 'x' * 1000000 }}y").message
-    small = Templates(max_chars=10)
+    small = Templates(InputLimits(template_chars=10))
     assert small.compile("{{ 'x' * 10 }}").render({}) == "x" * 10
     with pytest.raises(TemplateError):
         small.compile("{{ 'x' * 5 }}{{ 'x' * 6 }}").render({})
@@ -600,7 +601,9 @@ def test_the_result_is_bounded() -> None:
 
 def test_time_is_bounded() -> None:
     """The clock stops what the count of work would still allow."""
-    template = Templates(max_seconds=0.05).compile("{% for i in range(99999) %}{% for j in range(9) %}{% endfor %}{% endfor %}")
+    template = Templates(InputLimits(template_seconds=0.05)).compile(
+        "{% for i in range(99999) %}{% for j in range(9) %}{% endfor %}{% endfor %}"
+    )
     with pytest.raises(TemplateError, match="longer than"):
         template.render({})
 
