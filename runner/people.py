@@ -49,14 +49,15 @@ def settle(job: JobState, how: Settlement, person: Person, *, remote_id: str = "
         )
     match how:
         case Settlement.ADOPT:
-            if not remote_id.strip():
+            remote_id = remote_id.strip()
+            if not remote_id:
                 raise UsageError("--adopt needs the provider's id of the work", hint="copy it from the provider's own list")
             if remote_id in taken:
                 raise UsageError(
                     f"{remote_id} already belongs to another job", hint="look at its creation time in the provider's list"
                 )
             return ev.Accepted(
-                job=job.key, at=person.at, remote_id=remote_id.strip(), how="person", by=person.name, note=person.note
+                job=job.key, at=person.at, remote_id=remote_id, how="person", by=person.name, note=person.note
             )
         case Settlement.RESUBMIT:
             return ev.NotFoundRemotely(job=job.key, at=person.at, by=person.name, note=person.note)

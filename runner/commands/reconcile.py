@@ -158,7 +158,8 @@ async def _decide(folder: Folder, patterns: list[str], decision: tuple[Settlemen
             raise UsageError(f"no uncertain job fits {' '.join(patterns)}", hint="callsheet reconcile MANIFEST lists them")
         if how is Settlement.ADOPT and len(jobs) > 1:
             raise UsageError("--adopt names one remote id, but several jobs fit", hint="name one job")
-        taken = frozenset(job.remote_id for job in ledger.jobs.values() if job.remote_id)
+        own = {job.key for job in jobs}  # a job that was lost under its id may be found again under the same one
+        taken = frozenset(job.remote_id for job in ledger.jobs.values() if job.remote_id and job.key not in own)
         events = [settle(job, how, person, remote_id=remote_id, taken=taken) for job in jobs]
         for job, event in zip(jobs, events, strict=True):
             await ledger.append(await ledger.take(job.lane), [event])

@@ -148,20 +148,22 @@ def _waiting(states: Mapping[str, int], *, interrupted: bool) -> Iterator[tuple[
             EXIT_WAITING,
             f"{counted(held, 'job')} waiting behind a gate. Look at the report, then run again with --approve TARGET.",
         )
-    left = states.get(State.RUNNING.value, 0) + states.get(State.COLLECTING.value, 0)
+    left = sum(states.get(state.value, 0) for state in (State.RUNNING, State.CANCELLING, State.COLLECTING))
     if left and not interrupted:
         yield EXIT_WAITING, f"{counted(left, 'job')} still with the provider. The same command again collects them."
 
 
 def _failed(tally: Tally, states: Mapping[str, int], unretried: int) -> Iterator[tuple[int, str]]:
     failed = tally.failed + tally.skipped
+    cancelled = states.get(State.CANCELLED.value, 0)
     if failed or unretried:
         parts = [
             f"{failed:,} failed or skipped" if failed else "",
-            f"{unretried:,} failed earlier" if unretried else "",
+            f"{unretried:,} failed {'or cancelled ' if cancelled else ''}earlier" if unretried else "",
         ]
         said = "; ".join(part for part in parts if part)
-        yield EXIT_JOBS_FAILED, f"{said}. The report says why; --retry failed submits failed ones again."
+        also = ", --retry cancelled cancelled ones" if cancelled else ""
+        yield EXIT_JOBS_FAILED, f"{said}. The report says why; --retry failed submits failed ones again{also}."
     ready = states.get(State.READY.value, 0)
     if ready and tally.total > tally.done + failed:
         yield EXIT_JOBS_FAILED, f"{counted(ready, 'job')} not submitted yet. The same command again goes on."
