@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from crash_rig import Pretend
-from people_rig import SPEED
+from people_rig import SLOW, SPEED
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +29,12 @@ def pretend(simulator: Pretend) -> Iterator[Pretend]:
 def folder(tmp_path: Path) -> Path:
     """Where the campaign lives."""
     return tmp_path / "campaign"
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pretend]:
+    """A slower simulator, whose work can be seen to be late."""
+    with Pretend(
+        tmp_path_factory.mktemp("slow") / "state.jsonl", speed=SLOW, spread=0.0, short_side=64, job_seconds={"akool": 500.0}
+    ) as pretend:
+        yield pretend

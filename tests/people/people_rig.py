@@ -23,6 +23,7 @@ from runner.commands import invoke
 from runner.model import State
 
 SPEED = 300.0
+SLOW = 200.0
 PATIENCE = 20.0
 """Real seconds after which a condition counts as never coming true."""
 
