@@ -61,6 +61,24 @@ def submission_key(ledger: str, job: str, life: int, attempt: int) -> str:
     return "cs-" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
 
 
+_NAMES = frozenset({"event", "job", "key", "remote_id"})
+"""What jobs and remote work are found by: ours, or needed to collect what was paid for."""
+
+
+def _without_secrets(document: bytes, guard: Callable[[str], str]) -> bytes:
+    """The line with ``guard`` over its texts alone: a secret of digits must not break a number that happens to hold them."""
+
+    def clean(node: object) -> object:
+        if isinstance(node, str):
+            return guard(node)
+        if isinstance(node, dict):
+            return {name: clean(value) for name, value in node.items()}
+        return [clean(value) for value in node] if isinstance(node, list) else node
+
+    fields = msgspec.json.decode(document)
+    return msgspec.json.encode({name: value if name in _NAMES else clean(value) for name, value in fields.items()})
+
+
 _WAITING = frozenset({State.PENDING, State.HELD, State.FAILED})
 
 
@@ -257,9 +275,10 @@ class Ledger:
         """The lines without secrets, and the events as a reader will find them."""
         if self.guard is None:
             return documents, events
-        guarded = [self.guard(document.decode()).encode() for document in documents]
-        if guarded == documents:
+        texts = [document.decode() for document in documents]
+        if all(self.guard(text) == text for text in texts):
             return documents, events
+        guarded = [_without_secrets(document, self.guard) for document in documents]
         return guarded, [_decode(document) for document in guarded]
 
     def _check(self, events: Sequence[Event]) -> None:
