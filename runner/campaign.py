@@ -381,8 +381,8 @@ class Campaign:
         wrong: list[Wrong] = []
         for media in compiled.media:
             value = params.get(media.name)
-            if not isinstance(value, str):
-                continue
+            if not isinstance(value, str) or not value.strip():
+                continue  # an empty one is refused by its model
             if media.name in compiled.deferred:
                 wrong += self._check_promise(media, value, needs)
             elif is_link(value):

@@ -90,6 +90,7 @@ def check_static(
 ) -> Iterator[Problem]:
     """Operations, providers and the names that templates use."""
     yield from _check_providers(manifest, operations)
+    yield from _check_prices(manifest, operations)
     for target in manifest.targets.values():
         operation = operations.get(target.uses)
         if operation is None:
@@ -106,6 +107,15 @@ def _check_providers(manifest: Manifest, operations: Mapping[str, Operation]) ->
         if limits.provider not in known:
             hint = _did_you_mean(limits.provider, known) or f"providers: {', '.join(known)}"
             yield Problem(limits.mark, f"there is no provider {limits.provider!r}", hint, "unknown-provider")
+
+
+def _check_prices(manifest: Manifest, operations: Mapping[str, Operation]) -> Iterator[Problem]:
+    for limits in manifest.limits.values():
+        known = [name.partition("/")[2] for name in operations if name.startswith(f"{limits.provider}/")]
+        for name in limits.prices:
+            if known and name not in known:
+                hint = _did_you_mean(name, known) or f"{limits.provider} has: {', '.join(sorted(known))}"
+                yield Problem(limits.mark, f"prices: {limits.provider} has no operation {name!r}", hint, "unknown-operation")
 
 
 def _unknown_operation(target: TargetSpec, operations: Mapping[str, Operation]) -> Problem:

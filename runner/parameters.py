@@ -133,7 +133,8 @@ def _in_words(facts: OperationFacts, problem: ErrorDetails) -> Wrong:
         case "literal_error":
             return Wrong(where, f"{_shown(problem['input'])} is not one of {problem['ctx']['expected']}", explained)
         case "value_error":
-            return Wrong(where, str(problem["ctx"]["error"]), explained)
+            said = str(problem["ctx"]["error"])
+            return Wrong(where, f"{where} {said}" if said.startswith(("is ", "must ")) else said, explained)
         case _:
             return Wrong(where, f"{problem['msg'][:1].lower()}{problem['msg'][1:]}: {_shown(problem['input'])}", explained)
 

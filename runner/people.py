@@ -56,9 +56,7 @@ def settle(job: JobState, how: Settlement, person: Person, *, remote_id: str = "
                 raise UsageError(
                     f"{remote_id} already belongs to another job", hint="look at its creation time in the provider's list"
                 )
-            return ev.Accepted(
-                job=job.key, at=person.at, remote_id=remote_id, how="person", by=person.name, note=person.note
-            )
+            return ev.Accepted(job=job.key, at=person.at, remote_id=remote_id, how="person", by=person.name, note=person.note)
         case Settlement.RESUBMIT:
             return ev.NotFoundRemotely(job=job.key, at=person.at, by=person.name, note=person.note)
         case Settlement.GIVE_UP:

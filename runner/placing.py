@@ -75,7 +75,7 @@ class Placing:
         for job in jobs() if twice else ():
             name = fold(job.path)
             if hash(name) in twice and (other := first.setdefault(name, job)).key != job.key:
-                hint = "put what tells them apart into the path, such as {{ target }} or {{ matrix.AXIS }}"
+                hint = "put what tells them apart into the path, such as {{ target }}, {{ matrix.AXIS }} or {{ take }}"
                 message = f"{other.key} and {job.key} would both be written to {job.path}"
                 return Problem(self._mark, message, hint, "same-path")
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from runner.campaign import Campaign, JobSpec
+from runner.errors import UsageError
 from runner.events import UNTOLD, Planned
 from runner.ledger import Ledger
 from runner.lifecycle import OPEN
@@ -171,11 +172,14 @@ def make_plan(
     )
     plan.options, plan.left = options, options.limit
     hasher = hashlib.blake2b(digest_size=16)
+    chosen = 0
     for number in range(len(campaign)):
         decisions: dict[str, Decision] = {}
         for spec in campaign.bundle(number):
             decision = _decide_within(spec, decisions, ledger, options, plan.left)
             decisions[spec.key] = decision
+            if options.selection:
+                chosen += options.selection.matches(candidate(spec, decision, ledger))
             if decision.verdict in TO_DO:
                 hasher.update(f"{spec.key}\0{spec.fingerprint}\n".encode())
                 plan.left = None if plan.left is None else plan.left - 1
@@ -183,6 +187,8 @@ def make_plan(
         if progress:
             progress(number + 1)
     campaign.raise_problems()
+    if options.selection and not options.selection.by_state and not chosen and len(campaign):
+        raise UsageError("--select chose no job", hint="check the names: callsheet plan MANIFEST shows targets and counts")
     plan.digest = hasher.hexdigest()
     return plan
 

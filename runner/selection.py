@@ -59,6 +59,11 @@ class Selection:
         """Whether the job is meant."""
         return not self.alternatives or any(all(c.matches(job) for c in criteria) for criteria in self.alternatives)
 
+    @property
+    def by_state(self) -> bool:
+        """Whether it asks for states: then choosing nothing is an answer, not a mistake."""
+        return any(criterion.what == "state" for criteria in self.alternatives for criterion in criteria)
+
     def __bool__(self) -> bool:
         return bool(self.alternatives)
 

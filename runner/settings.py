@@ -294,6 +294,9 @@ def rehearsal_settings(address: str) -> Settings:
 
 _RUNNER_WIDE = frozenset(name for name in _LEAVES if not any(name.startswith(variable(p, "")) for p in REQUIRED))
 
+_SECRET_NAMES = frozenset(name for name in _LEAVES if name not in _RUNNER_WIDE and not name.endswith("__BASE_URL"))
+"""Variables whose values are credentials."""
+
 _REHEARSAL: Mapping[str, Mapping[str, str]] = {
     "kling": {"access_key": "rehearsal-access-key", "secret_key": "rehearsal-secret-key-0123456789abcdef"},
     "creatify": {"api_id": "rehearsal-id", "api_key": "rehearsal-key"},
@@ -365,7 +368,16 @@ def _guess(name: str) -> str:
     return f": did you mean {close[0]}?" if close else ""
 
 
+_secrets_read: set[str] = set()
+
+
+def secrets_read() -> frozenset[str]:
+    """Every credential that this process has read from anywhere, for taking them out of what is printed and saved."""
+    return frozenset(_secrets_read)
+
+
 def _build(found: Mapping[str, _Found]) -> Settings:
+    _secrets_read.update(one.value.strip() for name, one in found.items() if name in _SECRET_NAMES)
     source = EnvSettingsSource(Settings, case_sensitive=False)
     source.env_vars = {name.lower(): one.value.strip() for name, one in found.items()}
     values: dict[str, Any] = source()

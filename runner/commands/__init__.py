@@ -69,13 +69,13 @@ def _print_error(error: CallsheetError, *, as_json: bool) -> None:
 
 
 def _redact(text: str) -> str:
-    """Without anything that looks like a secret; by value for the secrets of the environment."""
+    """Without anything that looks like a secret; by value for those of the environment, and those that this process has read."""
     import os
 
-    from runner.settings import Redactor
+    from runner.settings import Redactor, secrets_read
 
     secrets = [value for name, value in os.environ.items() if name.startswith("CALLSHEET_") and _is_secret(name)]
-    return Redactor(secrets).text(text)
+    return Redactor([*secrets, *secrets_read()]).text(text)
 
 
 def _is_secret(name: str) -> bool:

@@ -44,4 +44,6 @@ def command(
         sys.stdout.write(
             f"{loaded.name}: good. {some(products, 'product')}{left_out}, {some(len(loaded.targets), 'target')}, {some(jobs, 'job')}.\n"
         )
+        if not products:
+            sys.stdout.write("warning: no product is left, so nothing would be made; look at catalogue.where and at the file\n")
     return EXIT_OK

@@ -54,7 +54,7 @@ class Outcome:
     def of(cls, plan: Plan, ledger: Ledger, tally: Tally, budget: Budget, *, folder: Folder, interrupted: bool) -> Outcome:
         """What came of the run."""
         states = Counter(job.state.value for job in ledger.jobs.values())
-        unretried = sum(t.counts[Verdict.FAILED] + t.counts[Verdict.BLOCKED] for t in plan.targets.values())
+        unretried = sum(t.counts[Verdict.FAILED] for t in plan.targets.values())
         code, advice = _verdict(ledger, tally, budget, states, unretried=unretried, interrupted=interrupted)
         return cls(
             campaign=ledger.header.campaign,
