@@ -60,6 +60,7 @@ check-lint: setup
 	$(PY) -m ruff check .
 check-types: setup
 	$(PY) -m mypy
+	$(PY) -m mypy tests/people/conftest.py
 check-floors: setup
 	$(VENV)/bin/lint-imports
 check-generated: setup
