@@ -12,7 +12,7 @@ from pathlib import Path
 from runner.bounds import USUAL, InputLimits
 from runner.catalogue import Catalogue
 from runner.checks import ProblemBook
-from runner.errors import CatalogueError, ManifestError, Problem, TemplateError
+from runner.errors import CatalogueError, ManifestError, Mark, Problem, TemplateError
 from runner.manifest.model import Manifest
 from runner.model import JSON, Product
 from runner.sources import open_source
@@ -41,8 +41,8 @@ def read_products(
             _rows(manifest, limits),
             file=file,
             key=spec.key,
-            keep=(lambda product: where.test(context(product))) if where else None,
-            derive={name: _Deriver(template, context) for name, template in derive.items()},
+            keep=_Keeper(where, context, problems) if where else None,
+            derive={name: _Deriver(template, context, problems) for name, template in derive.items()},
         )
     except ManifestError as error:
         problems.add(_at_its_path(problem, file, spec.path) for problem in error.problems)
@@ -77,6 +77,32 @@ class _Deriver:
 
     template: Template
     context: Callable[[Product], Mapping[str, object]]
+    problems: ProblemBook
 
     def __call__(self, product: Product) -> JSON:
-        return self.template.value(self.context(product))
+        try:
+            return self.template.value(self.context(product))
+        except TemplateError as error:
+            _note(self.problems, self.template, error, product)
+            return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """The condition ``where``. What it cannot judge is kept: the problem is noted."""
+
+    template: Template
+    context: Callable[[Product], Mapping[str, object]]
+    problems: ProblemBook
+
+    def __call__(self, product: Product) -> bool:
+        try:
+            return self.template.test(self.context(product))
+        except TemplateError as error:
+            _note(self.problems, self.template, error, product)
+            return True
+
+
+def _note(problems: ProblemBook, template: Template, error: TemplateError, product: Product) -> None:
+    """A fault of the template stands in the manifest, once, however many rows it meets."""
+    problems.template(error, error.mark or template.mark or Mark(product.file, product.row, 1), product=product.key)
