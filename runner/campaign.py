@@ -412,8 +412,8 @@ class Campaign:
         for item in wrong:
             top = item.parameter.partition(".")[0]
             node = target.params.get(top)
-            mark = (node.key_mark or node.mark) if node else target.params_mark
-            self.problems.parameter(mark, f"{target.name}: {item.message}", item.hint, product=product.key)
+            place = (node.key_mark if item.unknown else node.content) or node.mark if node else target.params_mark
+            self.problems.parameter(place, f"{target.name}: {item.message}", item.hint, product=product.key)
 
     def require_distinct_paths(self) -> None:
         """Raise ``ManifestError`` when two jobs would write the same artifact. May look at every job once more."""

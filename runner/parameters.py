@@ -39,6 +39,8 @@ class Wrong:
     parameter: str
     message: str
     hint: str = ""
+    unknown: bool = False
+    """The parameter itself is wrong here, not its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _in_words(facts: OperationFacts, problem: ErrorDetails) -> Wrong:
         case "extra_forbidden":
             close = get_close_matches(where, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(names)}"
-            return Wrong(where, f"{facts.name} has no parameter {where!r}", hint)
+            return Wrong(where, f"{facts.name} has no parameter {where!r}", hint, unknown=True)
         case "missing":
             return Wrong("", f"{facts.name} needs the parameter {where!r}", "callsheet providers " + facts.name + " lists them")
         case "literal_error":
