@@ -13,6 +13,7 @@ from runner.errors import CallsheetError, Deferred, Halted, ProviderError, Refus
 from runner.lane import MOST_TRIES, Lane, Prepared
 from runner.model import State, Submission
 from runner.scheduler import Order
+from runner.seams import JobState
 from runner.steps.watching import Watching
 
 MOST_TROUBLES = 10
@@ -56,18 +57,7 @@ class Submitting:
         self.lane.hearsay.expect(attempt_key, key)
 
         async def intent() -> None:
-            event = ev.SubmitStarted(
-                job=key,
-                at=tools.clock.now(),
-                attempt=job.attempt,
-                key=submission.key,
-                params=frozen_params(prepared),
-                media={name: asset.sha256 for name, asset in prepared.media.items()},
-                upstream=dict(prepared.upstream),
-                account=self.lane.tenure.lane,
-                operation=job.operation,
-                callback=callbacks.base if callbacks else "",
-            )
+            event = self._started(job, submission, prepared)
             try:
                 tools.ledger.note(self.lane.tenure, [event])
             finally:
@@ -86,6 +76,22 @@ class Submitting:
             await self._watching.accepted(key, accepted, "reply")
         finally:
             tools.budget.settle(key)
+
+    def _started(self, job: JobState, submission: Submission, prepared: Prepared) -> ev.SubmitStarted:
+        """The attempt, frozen: what a later run resumes with, whatever the manifest says then."""
+        callbacks = self.lane.tools.callbacks
+        return ev.SubmitStarted(
+            job=job.key,
+            at=self.lane.wall(),
+            attempt=job.attempt,
+            key=submission.key,
+            params=frozen_params(prepared),
+            media={name: asset.sha256 for name, asset in prepared.media.items()},
+            upstream=dict(prepared.upstream),
+            account=self.lane.tenure.lane,
+            operation=job.operation,
+            callback=callbacks.base if callbacks else "",
+        )
 
     async def _not_accepted(self, key: str, error: ProviderError) -> None:
         now = anyio.current_time()
